@@ -1,0 +1,15 @@
+.PHONY: setup demo check test bench
+
+setup:
+	scripts/setup
+demo:
+	scripts/demo
+check: setup
+	.venv/bin/ruff format --check hivebox tests
+	.venv/bin/ruff check hivebox tests scripts
+	.venv/bin/mypy hivebox
+	.venv/bin/python -m pytest -q tests/test_architecture.py
+test:
+	scripts/test
+bench: setup
+	.venv/bin/python scripts/bench.py

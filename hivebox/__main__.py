@@ -1,0 +1,7 @@
+"""``python -m hivebox``."""
+
+import sys
+
+from hivebox.cli.main import main
+
+sys.exit(main())

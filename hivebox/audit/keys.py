@@ -1,0 +1,141 @@
+"""The signing key: one Ed25519 key pair in ``<state>/keys``, made on first use.
+
+PKCS#8 and SubjectPublicKeyInfo of Ed25519 are a fixed prefix and 32 bytes (RFC 8410, sections 4 and 7), so the PEM
+files are read and written here: cryptography's own PEM loader costs 15 ms more than the ``from_private_bytes`` used
+instead, and the signer is on the ``hivebox run`` path. Openssl and cryptography read the same files.
+"""
+
+from __future__ import annotations
+
+import binascii
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
+from hivebox.errors import HiveboxError, from_os_error
+
+PRIVATE_NAME = "signing.pem"
+PUBLIC_NAME = "signing.pub.pem"
+_PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
+_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_KEY_BYTES = 32
+_LARGEST_FILE = 4096
+
+
+class Signer(NamedTuple):
+    """``keyid`` names ``public`` (32 bytes); ``sign`` gives 64 bytes for any message. The private key may live
+    elsewhere: nothing but ``sign`` knows."""
+
+    keyid: str
+    public: bytes
+    sign: Callable[[bytes], bytes]
+
+
+def keyid_of(public: bytes) -> str:
+    """SHA-256, in hex, of the key's DER SubjectPublicKeyInfo: ``openssl pkey -pubin -outform DER | sha256sum``."""
+    return hashlib.sha256(_SPKI_PREFIX + public).hexdigest()
+
+
+def public_to_pem(public: bytes) -> bytes:
+    """32 bytes -> a SubjectPublicKeyInfo PEM file."""
+    return _to_pem("PUBLIC KEY", _SPKI_PREFIX + public)
+
+
+def public_from_pem(pem: bytes) -> bytes:
+    """A SubjectPublicKeyInfo PEM file -> 32 bytes. Raises ValueError."""
+    return _from_pem("PUBLIC KEY", _SPKI_PREFIX, pem)
+
+
+def signer_from_seed(seed: bytes) -> Signer:
+    """``seed`` is the 32-byte private key of RFC 8032, section 5.1.5. Imports cryptography (7 ms cold)."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public = key.public_key().public_bytes_raw()
+    return Signer(keyid_of(public), public, key.sign)
+
+
+def load_signer(state_dir: str) -> Signer:
+    """The key of this state directory, made if there is none. Any number of first runs at once end with one key."""
+    dir_fd = open_private_dir(state_dir, "keys")
+    path = os.path.join(state_dir, "keys", PRIVATE_NAME)
+    try:
+        seed = _read_seed(dir_fd, path)
+        if seed is None:
+            _create(dir_fd)
+            seed = _read_seed(dir_fd, path)
+        if seed is None:
+            raise HiveboxError("cannot keep the signing key", f"{path}: removed while it was being made")
+        signer = signer_from_seed(seed)
+        _publish(dir_fd, signer.public)
+        return signer
+    except OSError as error:
+        raise from_os_error(f"cannot use the signing key {path}", error) from error
+    finally:
+        os.close(dir_fd)
+
+
+def _read_seed(dir_fd: int, path: str) -> bytes | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hang the run
+    try:
+        fd = os.open(PRIVATE_NAME, flags, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise HiveboxError(
+            "refusing a signing key that is a symbolic link", path, "put the key file itself there"
+        ) from error
+    try:
+        check_regular(fd, path)
+        check_private(fd, path, OTHERS_ANY)  # whoever read the key can write records in this user's name
+        return _from_pem("PRIVATE KEY", _PKCS8_PREFIX, os.read(fd, _LARGEST_FILE))
+    except ValueError as error:
+        hint = f"an Ed25519 key without a passphrase: openssl genpkey -algorithm ed25519 -out {path}"
+        raise HiveboxError("cannot read the signing key", f"{path}: {error}", hint) from error
+    finally:
+        os.close(fd)
+
+
+def _create(dir_fd: int) -> None:
+    """link(2) never replaces: of two first runs one wins, and the other finds the winner's key."""
+    temporary = f".new-{os.getpid()}-{os.urandom(8).hex()}"
+    write_new(dir_fd, temporary, _to_pem("PRIVATE KEY", _PKCS8_PREFIX + os.urandom(_KEY_BYTES)), 0o600)
+    try:
+        os.link(temporary, PRIVATE_NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(temporary, dir_fd=dir_fd)
+    os.fsync(dir_fd)  # a record signed with a key that a power loss takes away could never be verified
+
+
+def _publish(dir_fd: int, public: bytes) -> None:
+    """The public half beside the private one, also after a crash between the two."""
+    try:
+        os.stat(PUBLIC_NAME, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        temporary = f".new-{os.getpid()}-{os.urandom(8).hex()}"
+        write_new(dir_fd, temporary, public_to_pem(public), 0o644)
+        os.rename(temporary, PUBLIC_NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        os.fsync(dir_fd)
+
+
+def _to_pem(label: str, der: bytes) -> bytes:
+    body = binascii.b2a_base64(der).decode()  # 48 bytes at most: one line
+    return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n".encode()
+
+
+def _from_pem(label: str, prefix: bytes, pem: bytes) -> bytes:
+    lines = pem.decode("ascii").split()
+    begin, end = f"-----BEGIN {label}-----".split(), f"-----END {label}-----".split()
+    if lines[: len(begin)] != begin or lines[-len(end) :] != end:
+        raise ValueError(f"not a PEM file of one {label}")
+    der = binascii.a2b_base64("".join(lines[len(begin) : -len(end)]), strict_mode=True)
+    if len(der) != len(prefix) + _KEY_BYTES or not der.startswith(prefix):
+        raise ValueError("not a plain Ed25519 key (RFC 8410)")
+    return der[len(prefix) :]

@@ -1,0 +1,141 @@
+"""What one record says: an in-toto Statement v1 (https://in-toto.io/Statement/v1) with hivebox's run predicate."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hivebox.audit import canonical
+from hivebox.audit.envelope import RuleError, require_fields
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+# An identifier, compared byte for byte and never fetched. A change of meaning gets a new number.
+PREDICATE_TYPE = "https://hivebox.dev/run/v1"
+FIRST_PREV = "0" * 64
+EVENTS = ("started", "finished", "recovered")
+RESERVED = ("event", "ledger", "run_id", "time")
+
+_HEX = frozenset("0123456789abcdef")
+_RUN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_RUN_ID_CHARACTERS = 128
+_SHA256_CHARACTERS = 64
+
+
+class Moment(NamedTuple):
+    """One instant on three clocks. ``utc`` can be set by hand and jumps; ``boottime_ns`` and ``monotonic_ns`` only
+    grow, but mean something only within one ``boot_id`` (empty where /proc does not tell it)."""
+
+    utc: str
+    boottime_ns: int
+    monotonic_ns: int
+    boot_id: str
+
+
+class Record(NamedTuple):
+    """One statement that has the right shape. ``predicate`` is all of it, the ledger's own fields included."""
+
+    seq: int
+    prev: str
+    event: str
+    run_id: str
+    moment: Moment
+    subjects: tuple[tuple[str, str], ...]
+    predicate: dict[str, Any]
+
+
+def now() -> Moment:
+    """The clocks of this host."""
+    wall_ns = time.time_ns()
+    seconds, nanoseconds = divmod(wall_ns, 1_000_000_000)
+    utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
+    return Moment(utc, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns(), boot_id())
+
+
+def boot_id() -> str:
+    """Names this boot of this host (proc(5), /proc/sys/kernel/random/boot_id)."""
+    try:
+        fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(fd, 64).decode("ascii").strip()
+    finally:
+        os.close(fd)
+
+
+def encode(record: Record) -> bytes:
+    """The payload to sign. Raises NotCanonicalError for content that JSON cannot carry, RuleError for a bad shape."""
+    predicate = {
+        **record.predicate,
+        "event": record.event,
+        "ledger": {"prev": record.prev, "seq": record.seq},
+        "run_id": record.run_id,
+        "time": record.moment._asdict(),
+    }
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "predicate": predicate,
+        "predicateType": PREDICATE_TYPE,
+        "subject": [{"digest": {"sha256": digest}, "name": _readable(name)} for name, digest in record.subjects],
+    }
+    _check(statement)
+    return canonical.encode(statement)
+
+
+def decode(payload: bytes) -> Record:
+    """The inverse of ``encode``. Raises RuleError."""
+    try:
+        statement = canonical.decode(payload)
+    except canonical.NotCanonicalError as error:
+        raise RuleError("statement", "canonical JSON", str(error)) from error
+    return _check(statement)
+
+
+def check_content(run_id: str, subjects: Sequence[tuple[str, str]], predicate: Mapping[str, Any]) -> None:
+    """What a caller hands to the ledger. Raises RuleError."""
+    if taken := [name for name in RESERVED if name in predicate]:
+        raise RuleError("predicate", "no field that the ledger itself writes", ", ".join(taken))
+    if not 0 < len(run_id) <= _RUN_ID_CHARACTERS or not _RUN_ID.issuperset(run_id):
+        raise RuleError("predicate", f"run_id of 1 to {_RUN_ID_CHARACTERS} letters, digits, - _ .", repr(run_id))
+    for name, digest in subjects:
+        if not is_sha256(digest):
+            raise RuleError("statement", f"64 hex digits for subject {name!r}", repr(digest))
+
+
+def is_sha256(text: object) -> bool:
+    """64 lower-case hex digits."""
+    return isinstance(text, str) and len(text) == _SHA256_CHARACTERS and _HEX.issuperset(text)
+
+
+def _readable(name: str) -> str:
+    """in-toto wants a text here; undecodable bytes show as ``\\udcXX``. The digest identifies, not the name."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _check(statement: Any) -> Record:
+    outer = {"_type": str, "predicate": dict, "predicateType": str, "subject": list}
+    fields = require_fields("statement", statement, outer)
+    for name, wanted in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
+        if fields[name] != wanted:
+            raise RuleError("statement", f"{name} {wanted}", repr(fields[name]))
+    predicate = fields["predicate"]
+    for name in RESERVED:
+        if name not in predicate:
+            raise RuleError("predicate", f"the field {name}", "none")
+    link = require_fields("predicate", predicate["ledger"], {"prev": str, "seq": int})
+    if link["seq"] < 0 or not is_sha256(link["prev"]):
+        raise RuleError("predicate", "ledger with seq from 0 and prev of 64 hex digits", repr(link))
+    clocks = {"boot_id": str, "boottime_ns": int, "monotonic_ns": int, "utc": str}
+    moment = Moment(**require_fields("predicate", predicate["time"], clocks))
+    subjects = tuple(_check_subject(item) for item in fields["subject"])
+    own = {"event": str, "run_id": str}
+    named = require_fields("predicate", {name: predicate[name] for name in own}, own)
+    check_content(named["run_id"], subjects, {})
+    return Record(link["seq"], link["prev"], named["event"], named["run_id"], moment, subjects, predicate)
+
+
+def _check_subject(item: Any) -> tuple[str, str]:
+    subject = require_fields("statement", item, {"digest": dict, "name": str})
+    return subject["name"], require_fields("statement", subject["digest"], {"sha256": str})["sha256"]

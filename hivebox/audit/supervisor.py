@@ -1,0 +1,41 @@
+"""Who wrote a ``started`` record, and whether that process still runs: tells a live run from an incomplete one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from hivebox.audit.statement import Record, boot_id
+
+_AFTER_COMM_STARTTIME = 19  # field 22 of proc_pid_stat(5), counted behind the command name (which may hold anything)
+
+
+def identify() -> dict[str, int]:
+    """This process, for a record's ``supervisor`` field: a pid alone is reused, with its start time it is not."""
+    pid = os.getpid()
+    return {"pid": pid, "starttime_ticks": _starttime_ticks(pid) or 0}
+
+
+def is_running(record: Record) -> bool:
+    """True only for a supervisor of this boot that is still there. Other hosts' and namespaces' runs are not."""
+    supervisor = record.predicate.get("supervisor")
+    if not isinstance(supervisor, Mapping) or not record.moment.boot_id or record.moment.boot_id != boot_id():
+        return False
+    pid: Any = supervisor.get("pid")
+    ticks: Any = supervisor.get("starttime_ticks")
+    return isinstance(pid, int) and pid > 0 and bool(ticks) and _starttime_ticks(pid) == ticks
+
+
+def _starttime_ticks(pid: int) -> int | None:
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    try:
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+        return int(fields[_AFTER_COMM_STARTTIME])
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)

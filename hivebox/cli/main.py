@@ -1,0 +1,63 @@
+"""``hivebox COMMAND``: finds the command, shows errors in their one shape."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from hivebox import __version__
+from hivebox.errors import HiveboxError
+
+_COMMANDS = {
+    "run": "run a script or command in a sandbox",
+    "doctor": "what this host can enforce, and how to mend the rest",
+    "profile": "list, show, check, explain, import profiles",
+    "rootfs": "build, list, verify read-only roots",
+    "audit": "list, show, verify signed records; the key",
+    "seccomp": "show a profile's system calls; OCI import and export",
+}
+
+
+def _usage() -> str:
+    commands = "\n".join(f"  {name:<9} {text}" for name, text in _COMMANDS.items())
+    return f"usage: hivebox COMMAND ...\n\n{commands}\n\n`hivebox COMMAND --help` tells more. Version {__version__}."
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    import importlib  # noqa: PLC0415  # one command is imported, not all
+
+    command: Callable[[list[str]], int] = importlib.import_module(f"hivebox.cli.{name}").run
+    return command
+
+
+def print_error(error: HiveboxError) -> None:
+    """The three lines, on stderr."""
+    sys.stderr.write(f"hivebox: {error}\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command; 125 with three lines on stderr for every HiveboxError."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        sys.stdout.write(_usage() + "\n")
+        return 0
+    if arguments[0] == "--version":
+        sys.stdout.write(f"hivebox {__version__}\n")
+        return 0
+    try:
+        if arguments[0] not in _COMMANDS:
+            raise HiveboxError(f"no such command: {arguments[0]}", "", "hivebox --help")
+        return _command(arguments[0])(arguments[1:])
+    except HiveboxError as error:
+        print_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing more can be said on stdout
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""``hivebox run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, NamedTuple
+
+from hivebox.cli.options import Option, parse
+from hivebox.errors import HiveboxError, from_os_error
+from hivebox.pipeline import Inputs, make_plan, new_run_id
+from hivebox.pipeline import run as run_pipeline
+from hivebox.plan.resolve import Request
+from hivebox.policy.load import load_policy, override, policy_sha256
+from hivebox.policy.model import Mount, Policy
+from hivebox.report import Report
+from hivebox.rootfs.store import Tree, ensure
+from hivebox.supervise.supervise import Sinks
+from hivebox.units import format_size, parse_duration, parse_size
+
+_OPTIONS = (
+    Option("--profile", "NAME|FILE", "what the script may do (default: by the script's suffix)", short="-p"),
+    Option("--timeout", "TIME", "wall clock limit, as 10s"),
+    Option("--cpu-time", "TIME", "CPU time limit of the whole tree"),
+    Option("--memory", "SIZE", "memory limit of the whole tree, as 256M"),
+    Option("--pids", "N", "limit of processes and threads"),
+    Option("--cpus", "N", "CPU bandwidth, as 1.5"),
+    Option("--file-size", "SIZE", "largest file it may write"),
+    Option("--workdir-size", "SIZE", "size of its work directory, /tmp and /dev/shm together"),
+    Option("--output-size", "SIZE", "limit of stdout and stderr together"),
+    Option("--ro", "PATH[:DEST]", "grant a path read-only", many=True),
+    Option("--rw", "PATH[:DEST]", "grant a path read-write", many=True),
+    Option("--overlay", "PATH[:DEST]", "grant a directory whose changes are thrown away", many=True),
+    Option("--project", "DIR", "grant DIR read-only at its own path and start there"),
+    Option("--out", "DIR", "collect what it left in its work directory"),
+    Option("--env", "K=V", "set a variable", many=True),
+    Option("--pass-env", "K", "pass a variable on", many=True),
+    Option("--stdin", "inherit|null|FILE", "its standard input (default: null)"),
+    Option("--python", "PATH", "the interpreter, as .venv/bin/python"),
+    Option("--report", "FILE|-", "write the report as JSON"),
+    Option("--json", "", "print the report instead of the streams, which it then holds"),
+    Option("--quiet", "", "no remarks on stderr", short="-q"),
+    Option("--dry-run", "", "show the plan, start nothing"),
+)
+_USAGE = "hivebox run [OPTIONS] SCRIPT [ARGS...] | hivebox run [OPTIONS] -- COMMAND [ARGS...]"
+_PROFILE_BY_SUFFIX = {".sh": "shell", ".bash": "shell", ".js": "node", ".mjs": "node", ".cjs": "node"}
+_LIMITS = (
+    ("--timeout", "wall_time_s", parse_duration),
+    ("--cpu-time", "cpu_time_s", parse_duration),
+    ("--memory", "memory_bytes", parse_size),
+    ("--file-size", "file_size_bytes", parse_size),
+    ("--workdir-size", "workdir_size_bytes", parse_size),
+    ("--output-size", "output_size_bytes", parse_size),
+)
+
+
+class _Chosen(NamedTuple):
+    options: dict[str, list[str]]
+    words: tuple[str, ...]
+    is_command: bool
+
+    def one(self, name: str, default: str = "") -> str:
+        return self.options.get(name, [default])[-1]
+
+    def has(self, name: str) -> bool:
+        return name in self.options
+
+
+def run(argv: list[str]) -> int:
+    """The run's own exit code: docs/profile.md#exit-codes."""
+    parsed = parse(_USAGE, _OPTIONS, argv)
+    if parsed is None:
+        return 0
+    chosen = _Chosen(*parsed)
+    if not chosen.words:
+        raise HiveboxError("nothing to run", "no script and no command was given", _USAGE)
+    policy = _policy(chosen)
+    request = _request(chosen)
+    tree = ensure(policy.rootfs.recipe, policy.rootfs.interpreter, _progress(chosen))
+    opened = _open_stdin(chosen)
+    kept = chosen.has("--json")
+    sinks = Sinks(opened, None if kept else 1, None if kept else 2)
+    inputs = Inputs(policy, policy_sha256(policy), request, tree, sinks, chosen.one("--out"))
+    if chosen.has("--dry-run"):
+        _print_json({"policy": policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
+        return 0
+    report = run_pipeline(inputs)
+    _present(report, policy, chosen)
+    return report.exit_code()
+
+
+def _policy(chosen: _Chosen) -> Policy:
+    suffix = "" if chosen.is_command else os.path.splitext(chosen.words[0])[1]
+    policy, _sources = load_policy(chosen.one("--profile") or _PROFILE_BY_SUFFIX.get(suffix, "default"))
+    return override(
+        policy,
+        limits=_limits(chosen),
+        mounts=_mounts(chosen),
+        env_set=tuple(_assignment(text) for text in chosen.options.get("--env", ())),
+        env_pass=tuple(chosen.options.get("--pass-env", ())),
+        interpreter=os.path.abspath(chosen.one("--python")) if chosen.has("--python") else "",
+    )
+
+
+def _limits(chosen: _Chosen) -> dict[str, float | int]:
+    limits: dict[str, float | int] = {
+        field: read(chosen.one(option)) for option, field, read in _LIMITS if chosen.has(option)
+    }
+    if chosen.has("--pids"):
+        limits["pids"] = _count("--pids", chosen.one("--pids"))
+    if chosen.has("--cpus"):
+        limits["cpus"] = _number("--cpus", chosen.one("--cpus"))
+    return limits
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:  # noqa: PLR2004
+        raise HiveboxError(f"bad value for {option}: {text!r}", "expected a positive number", f"write {option} 4")
+    return value
+
+
+def _count(option: str, text: str) -> int:
+    value = _number(option, text)
+    if value != int(value):
+        raise HiveboxError(f"bad value for {option}: {text!r}", "expected a whole number", f"write {option} 32")
+    return int(value)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise HiveboxError(f"bad value for --env: {text!r}", "expected NAME=VALUE", "use --pass-env to pass one on")
+    return name, value
+
+
+def _mounts(chosen: _Chosen) -> tuple[Mount, ...]:
+    mounts = []
+    for option, mode in (("--ro", "read_only"), ("--rw", "read_write"), ("--overlay", "overlay")):
+        for text in chosen.options.get(option, ()):
+            source, _, dest = text.partition(":")
+            # The caller's own links are followed once, here; after that none is (steps/source.py).
+            mounts.append(Mount(os.path.realpath(source), os.path.normpath(dest or os.path.abspath(source)), mode))
+    project = _project(chosen)
+    if project and not any(mount.dest == project for mount in mounts):
+        mounts.append(Mount(os.path.realpath(project), project, "read_only"))
+    return tuple(mounts)
+
+
+def _project(chosen: _Chosen) -> str:
+    return os.path.abspath(chosen.one("--project")) if chosen.has("--project") else ""
+
+
+def _request(chosen: _Chosen) -> Request:
+    first, *rest = chosen.words
+    kind = {"command": first} if chosen.is_command else {"script": first}
+    stdin = chosen.one("--stdin", "null") != "null"
+    return Request(**kind, arguments=tuple(rest), stdin=stdin, project=_project(chosen))
+
+
+def _open_stdin(chosen: _Chosen) -> int:
+    source = chosen.one("--stdin", "null")
+    if source == "null":
+        return -1
+    if source == "inherit":
+        return 0
+    try:
+        return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os_error("cannot read the standard input", error, "check --stdin") from error
+
+
+def _progress(chosen: _Chosen) -> Any:
+    """Building a root on first use takes seconds: say so on a terminal."""
+    if chosen.has("--quiet") or not sys.stderr.isatty():
+        return None
+
+    def show(stage: str, done: int, total: int) -> None:
+        sys.stderr.write(f"\r\x1b[Khivebox: building the root, {stage} {done}/{total}")
+        if done >= total:
+            sys.stderr.write("\r\x1b[K")
+
+    return show
+
+
+def _print_json(plain: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    sys.stdout.flush()
+
+
+def _present(report: Report, policy: Policy, chosen: _Chosen) -> None:
+    if chosen.has("--json"):
+        _print_json(report.plain())
+    if chosen.has("--report"):
+        _write_report(report, chosen.one("--report"))
+    if not chosen.has("--quiet") and not chosen.has("--json"):
+        sys.stderr.write("".join(f"hivebox: {line}\n" for line in _remarks(report, policy)))
+
+
+def _write_report(report: Report, path: str) -> None:
+    if path == "-":
+        _print_json(report.plain())
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(json.dumps(report.plain(), indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise from_os_error("cannot write the report", error, "the run itself is in the audit ledger") from error
+
+
+def _remarks(report: Report, policy: Policy) -> list[str]:
+    """What the reader must know and cannot see from the script's own output; nothing after a plain success."""
+    lines = []
+    ending = report.ending
+    if ending.cause:
+        usage = f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
+        lines.append(f"stopped: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
+    for violation in ending.violations[:5]:
+        times = f", {violation.count} times" if violation.count > 1 else ""
+        lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
+    hidden = len(ending.violations) - 5 + ending.violations_dropped
+    if hidden > 0:
+        lines.append(f"refused: {hidden} more; see hivebox audit show {report.run_id}")
+    lines += [f"not collected: {output.path}: {output.skipped}" for output in report.files if output.skipped]
+    if report.controls.get("cgroup", {}).get("backend") == "poll" and ending.cause:
+        lines.append(f"note: no control group here, limits of {policy.name} were polled (hivebox doctor)")
+    return lines

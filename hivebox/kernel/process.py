@@ -1,0 +1,118 @@
+"""clone(2), unshare(2), prctl(2), capabilities, resource limits of the calling process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from hivebox.kernel.libc import call, syscall
+
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
+CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
+_SIGCHLD = 17
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_CAPBSET_DROP = 1, 4, 15, 24
+_PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 28, 38, 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+# NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock; KEEP_CAPS locked off.
+SECUREBITS_LOCKED = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def clone(flags: int) -> int:
+    """clone(2) without a shared address space, as fork(2) but into new namespaces: 0 in the child.
+
+    unshare(2) and fork(2) would need a second process, since CLONE_NEWPID only takes effect for children. The
+    interpreter is told through its own C API (PyOS_BeforeFork and its pair), as ``os.fork`` does. The caller must be
+    single-threaded: glibc's own fork handlers do not run.
+    """
+    api = ctypes.pythonapi
+    api.PyOS_BeforeFork()
+    try:
+        pid = syscall("clone", flags | _SIGCHLD, 0, 0, 0, 0, detail=hex(flags))
+    except OSError:
+        api.PyOS_AfterFork_Parent()
+        raise
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+    else:
+        api.PyOS_AfterFork_Parent()
+    return pid
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    call("unshare", flags, detail=hex(flags))
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)."""
+    encoded = name.encode()
+    call("sethostname", encoded, len(encoded), detail=name)
+
+
+def _prctl(option: int, argument: int, detail: str) -> None:
+    call("prctl", option, argument, 0, 0, 0, detail=detail)
+
+
+def set_pdeathsig(signal_number: int) -> None:
+    """PR_SET_PDEATHSIG. Any change of credentials clears it: call it after setresuid."""
+    _prctl(_PR_SET_PDEATHSIG, signal_number, "PR_SET_PDEATHSIG")
+
+
+def set_dumpable(*, dumpable: bool) -> None:
+    """PR_SET_DUMPABLE. Not dumpable also means: no ptrace and no /proc/PID/{mem,fd,root} for the same user."""
+    _prctl(_PR_SET_DUMPABLE, int(dumpable), "PR_SET_DUMPABLE")
+
+
+def set_name(name: str) -> None:
+    """PR_SET_NAME: at most 15 bytes."""
+    call("prctl", _PR_SET_NAME, name.encode()[:15], 0, 0, 0, detail="PR_SET_NAME")
+
+
+def set_no_new_privs() -> None:
+    """PR_SET_NO_NEW_PRIVS."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS")
+
+
+def drop_bounding_set(last_capability: int) -> None:
+    """PR_CAPBSET_DROP for every capability up to ``last_capability``. Needs CAP_SETPCAP."""
+    for capability in range(last_capability + 1):
+        _prctl(_PR_CAPBSET_DROP, capability, f"PR_CAPBSET_DROP {capability}")
+
+
+def lock_securebits() -> None:
+    """PR_SET_SECUREBITS: uid 0 means nothing, for good. Needs CAP_SETPCAP."""
+    _prctl(_PR_SET_SECUREBITS, SECUREBITS_LOCKED, "PR_SET_SECUREBITS")
+
+
+def drop_capabilities() -> None:
+    """capset(2) to empty sets, and the ambient set with them."""
+    call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, detail="PR_CAP_AMBIENT_CLEAR_ALL")
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    syscall("capset", header, bytes(24), detail="empty")
+
+
+def last_capability() -> int:
+    """The highest capability number of the running kernel."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.read())
+
+
+def execveat(dir_fd: int, path: str, argv: list[bytes], envp: list[bytes], magic: int) -> None:
+    """execveat(2) with ``magic`` in the sixth, unused register, where only a seccomp filter looks. Returns only
+    by raising OSError."""
+    argv_array = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
+    envp_array = (ctypes.c_char_p * (len(envp) + 1))(*envp, None)
+    signed = magic - (1 << 64) if magic >= 1 << 63 else magic
+    syscall(
+        "execveat",
+        dir_fd,
+        os.fsencode(path),
+        ctypes.cast(argv_array, ctypes.c_char_p),  # type: ignore[arg-type]  # any pointer will do
+        ctypes.cast(envp_array, ctypes.c_char_p),  # type: ignore[arg-type]
+        0,
+        signed,
+        detail=path,
+    )

@@ -1,0 +1,93 @@
+"""The socket between the supervisor and the sandbox's own processes, until the payload starts."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+from typing import Any, NamedTuple
+
+import _socket
+
+from hivebox.errors import HiveboxError
+
+# The filter lets sendmsg(2) through on this descriptor whatever the profile says (kernel/seccomp_compile.py),
+# so that the process that loads the filter can hand its notification descriptor over.
+CONTROL_FD = 1000
+_MAX_MESSAGE = 64 << 10
+_MAX_FDS = 4
+
+
+class Message(NamedTuple):
+    """``kind`` names it; descriptors belong to the receiver."""
+
+    kind: str
+    body: dict[str, Any]
+    fds: tuple[int, ...]
+    pid: int
+
+
+class Channel:
+    """One end. Not thread-safe, blocking."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self.socket = socket
+
+    @classmethod
+    def on(cls, handle: int) -> Channel:
+        """A channel on a descriptor that already is one end."""
+        return cls(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, handle))
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """(supervisor's, sandbox's). The first receives the sender's pid as the kernel attests it."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+        return cls(ours), cls(theirs)
+
+    def fileno(self) -> int:
+        """For epoll and for the list of descriptors to keep."""
+        return self.socket.fileno()
+
+    def send(self, kind: str, body: dict[str, Any] | None = None, fds: tuple[int, ...] = ()) -> None:
+        """sendmsg(2) of one message. Raises OSError when the peer is gone."""
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.socket.sendmsg([json.dumps([kind, body or {}]).encode()], ancillary)
+
+    def receive(self) -> Message | None:
+        """recvmsg(2); None at the end, when every holder of the other end has closed it."""
+        size = _socket.CMSG_SPACE(_MAX_FDS * 4) + _socket.CMSG_SPACE(12)
+        data, ancillary, _flags, _address = self.socket.recvmsg(_MAX_MESSAGE, size, _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return None
+        fds: tuple[int, ...] = ()
+        pid = 0
+        for _level, kind, content in ancillary:
+            numbers = array.array("i")
+            numbers.frombytes(content[: len(content) // 4 * 4])
+            if kind == _socket.SCM_RIGHTS:
+                fds = tuple(numbers)
+            elif kind == _socket.SCM_CREDENTIALS:
+                pid = numbers[0]
+        name, body = json.loads(data)
+        return Message(name, body, fds, pid)
+
+    def peer_is_gone(self) -> bool:
+        """True when every holder of the other end has closed it."""
+        try:
+            return not self.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def error_body(error: HiveboxError) -> dict[str, Any]:
+    """A HiveboxError as a message body."""
+    return {"what": error.what, "why": error.why, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def body_error(body: dict[str, Any]) -> HiveboxError:
+    """The inverse of ``error_body``."""
+    return HiveboxError(body["what"], body["why"], body["hint"], exit_code=int(body["exit_code"]))

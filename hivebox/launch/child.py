@@ -1,0 +1,140 @@
+"""The sandbox's own two processes: init (PID 1) and the payload until it execs. All of it runs after clone(2).
+
+Nothing here imports, logs or reads configuration, and every way out is os._exit or exec: the interpreter's own
+clean-up belongs to the supervisor.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import signal
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from hivebox.errors import HiveboxError, errno_text
+from hivebox.kernel import process
+from hivebox.launch.channel import CONTROL_FD, Channel, error_body
+
+if TYPE_CHECKING:
+    from hivebox.plan.plan import Plan
+    from hivebox.steps.step import Step
+
+_FAILED = 125
+_WALL_GRACE_S = 5.0  # the supervisor keeps the clock; this one only matters when it is stopped or starved
+_PR_NAME = "hivebox-init"
+
+
+def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
+    """PID 1. Never returns."""
+    try:
+        _detach_from_caller({channel.fileno(), exec_error_fd, *plan.child_fds()})
+        if channel.receive() is None:
+            os._exit(_FAILED)  # the supervisor died before it mapped our user
+        for step in plan.steps:
+            _apply(step, "init")
+        process.set_pdeathsig(signal.SIGKILL)
+        if channel.peer_is_gone():
+            os._exit(_FAILED)
+        channel.send("init", fds=(plan.workdir.work_fd,))
+        payload_pid = os.fork()
+        if payload_pid == 0:
+            _run_payload(plan, channel, exec_error_fd)
+        for handle in (exec_error_fd, *plan.cgroup.child_fds(), *plan.streams.child_fds()):
+            os.close(handle)
+        _drop_privileges(plan)
+        _reap(payload_pid, plan.wall_time_s, channel)
+    except HiveboxError as error:
+        channel.send("error", error_body(error))
+    except BaseException as error:  # noqa: BLE001  # the last resort of a process that must not return
+        channel.send("error", error_body(HiveboxError("the sandbox's init failed", repr(error), "report this")))
+    os._exit(_FAILED)
+
+
+def _detach_from_caller(kept_fds: set[int]) -> None:
+    """A session of its own, default signals, and no descriptor but those needed: an inherited one of a host
+    directory is a way out (CVE-2024-21626), a terminal one a way to type (CVE-2017-5226)."""
+    os.setsid()
+    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in range(3):
+        os.dup2(null_fd, number)
+    lower = 3
+    for kept in sorted(kept_fds):
+        os.closerange(lower, kept)
+        lower = kept + 1
+    os.closerange(lower, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], lower))
+    _reset_signals({signal.SIGCHLD})
+    process.set_name(_PR_NAME)
+
+
+def _reset_signals(blocked: set[int]) -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _apply(step: Step, stage: str) -> None:
+    try:
+        if stage == "init":
+            step.apply_init()
+        else:
+            step.apply_payload()
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        why = where + errno_text(error.errno or 0)
+        raise HiveboxError(f"cannot apply {step.name}", why, "run `hivebox doctor`") from error
+
+
+def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
+    try:
+        _reset_signals(set())
+        control_fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, CONTROL_FD)
+        if control_fd != CONTROL_FD:
+            raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
+        for step in plan.steps:
+            _apply(step, "payload")
+        control = Channel.on(control_fd)
+        control.send("ready", fds=plan.notify_fds())
+        if os.read(control_fd, 1):
+            plan.execute.exec()
+    except HiveboxError as error:
+        os.write(exec_error_fd, json.dumps(error_body(error)).encode())
+    except BaseException as error:  # noqa: BLE001  # see run_init
+        failure = HiveboxError("the payload could not be set up", repr(error), "report this")
+        os.write(exec_error_fd, json.dumps(error_body(failure)).encode())
+    os._exit(_FAILED)
+
+
+def _drop_privileges(plan: Plan) -> None:
+    """Init keeps nothing but the right to wait for its children."""
+    for step in plan.steps:
+        if step.name == "privileges":
+            step.apply_payload()
+
+
+def _reap(payload_pid: int, wall_time_s: float, channel: Channel) -> NoReturn:
+    """Wait for everything, until the payload itself has ended; then the namespace ends with us."""
+    deadline = time.monotonic() + wall_time_s + _WALL_GRACE_S
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            os._exit(_FAILED)
+        if ended is None:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                os._exit(_FAILED)
+            signal.sigtimedwait({signal.SIGCHLD}, remaining)
+        elif ended.si_pid == payload_pid:
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            exited = ended.si_code == os.CLD_EXITED
+            body = {
+                "exit_code": ended.si_status if exited else None,
+                "signal": None if exited else ended.si_status,
+                "cpu_user_s": usage.ru_utime,
+                "cpu_system_s": usage.ru_stime,
+            }
+            channel.send("exit", body)
+            os._exit(0)

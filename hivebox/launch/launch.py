@@ -1,0 +1,122 @@
+"""The supervisor's side of the launch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import NamedTuple
+
+from hivebox.errors import HiveboxError, from_os_error
+from hivebox.kernel import process
+from hivebox.launch.channel import Channel, Message, body_error
+from hivebox.launch.child import run_init
+from hivebox.plan.plan import Plan
+
+_USERNS_HINT = "run `hivebox doctor`: it names the sysctl or policy that restricts user namespaces and the fix"
+
+
+class Sandbox(NamedTuple):
+    """A sandbox whose payload waits for ``go``. The supervisor owns every descriptor (``close``)."""
+
+    init_pid: int
+    init_fd: int
+    channel: Channel
+    exec_error_fd: int
+    work_fd: int
+    payload_fd: int
+    notify_fd: int
+
+    def go(self) -> None:
+        """Let the payload exec."""
+        self.channel.socket.send(b"g")
+
+    def close(self) -> None:
+        """Close what the supervisor holds; the sandbox must be dead."""
+        for handle in (self.init_fd, self.exec_error_fd, self.work_fd, self.payload_fd, self.notify_fd):
+            if handle >= 0:
+                os.close(handle)
+        self.channel.close()
+
+
+class Launch:
+    """In two halves, so that the caller can do its own work (sign the ``started`` record) while the child mounts."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Prepare the steps and clone init. Raises HiveboxError; nothing is left behind then."""
+        self._plan = plan
+        self._channel, theirs = Channel.pair()
+        self._exec_error_fd, exec_error_child_fd = os.pipe()
+        self.init_pid = 0
+        self._init_fd = -1
+        try:
+            for step in plan.steps:
+                step.prepare()
+            self.init_pid = _clone(plan.namespaces.clone_flags)
+            if self.init_pid == 0:
+                run_init(plan, theirs, exec_error_child_fd)
+            self._init_fd = os.pidfd_open(self.init_pid)
+            for step in plan.steps:
+                step.attach(self.init_pid)
+            self._channel.send("mapped")
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            theirs.close()
+            os.close(exec_error_child_fd)
+
+    def abort(self) -> None:
+        """Kill and reap init, if any, and close everything."""
+        if self._init_fd >= 0:
+            kill(self._init_fd)
+            os.close(self._init_fd)
+        if self.init_pid:
+            os.waitpid(self.init_pid, 0)
+        self._channel.close()
+        os.close(self._exec_error_fd)
+
+    def wait_ready(self) -> Sandbox:
+        """Block until the payload is set up, filter and all. Raises HiveboxError with the sandbox's own reason."""
+        try:
+            work_fd = self._expect("init").fds[0]
+            ready = self._expect("ready")
+        except BaseException:
+            self.abort()
+            raise
+        return Sandbox(
+            init_pid=self.init_pid,
+            init_fd=self._init_fd,
+            channel=self._channel,
+            exec_error_fd=self._exec_error_fd,
+            work_fd=work_fd,
+            payload_fd=os.pidfd_open(ready.pid),
+            notify_fd=ready.fds[0] if ready.fds else -1,
+        )
+
+    def _expect(self, kind: str) -> Message:
+        message = self._channel.receive()
+        if message is not None and message.kind == kind:
+            return message
+        if message is not None and message.kind == "error":
+            raise body_error(message.body)
+        # The payload died during its own set-up: its reason is on the other pipe.
+        reason = os.read(self._exec_error_fd, 1 << 16)
+        if reason:
+            raise body_error(json.loads(reason))
+        raise HiveboxError("the sandbox died while it was set up", f"expected {kind!r}, got {message}", "report this")
+
+
+def kill(init_fd: int) -> None:
+    """SIGKILL to PID 1: the kernel then kills every process of the namespace, stopped and orphaned ones too."""
+    try:
+        signal.pidfd_send_signal(init_fd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _clone(flags: int) -> int:
+    try:
+        return process.clone(flags)
+    except OSError as error:
+        raise from_os_error("cannot make the sandbox's namespaces", error, _USERNS_HINT) from error

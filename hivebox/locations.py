@@ -1,0 +1,57 @@
+"""Where things are: state, configuration, and the data shipped beside the code.
+
+State is 0700 and owned by the user that runs hivebox; it is never inside a sandbox's root.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+SYSTEM_CONFIG = "/etc/hivebox"
+
+
+def state_dir() -> str:
+    """``$HIVEBOX_STATE``, else /var/lib/hivebox (root) or ``$XDG_STATE_HOME``/hivebox. Not created here."""
+    override = os.environ.get("HIVEBOX_STATE")
+    if override:
+        return os.path.abspath(override)
+    if os.geteuid() == 0:
+        return "/var/lib/hivebox"
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(os.path.abspath(base), "hivebox")
+
+
+def config_dirs() -> tuple[str, ...]:
+    """Directories searched for profiles/ and rootfs/, first match wins, before the shipped ones."""
+    dirs = []
+    override = os.environ.get("HIVEBOX_CONFIG")
+    if override:
+        dirs.append(os.path.abspath(override))
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    dirs.append(os.path.join(os.path.abspath(base), "hivebox"))
+    dirs.append(SYSTEM_CONFIG)
+    return tuple(dirs)
+
+
+def shipped_dir(kind: str) -> str:
+    """``profiles`` or ``rootfs``: beside the package in a checkout, under share/hivebox when installed."""
+    checkout = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), kind)
+    if os.path.isdir(checkout):
+        return checkout
+    return os.path.join(sys.prefix, "share", "hivebox", kind)
+
+
+def find_shipped(kind: str, name: str) -> str | None:
+    """The file ``<dir>/<kind>/<name>.yaml`` of the first directory that has it, or None."""
+    for directory in (*(os.path.join(base, kind) for base in config_dirs()), shipped_dir(kind)):
+        candidate = os.path.join(directory, name + ".yaml")
+        if os.path.isfile(candidate):
+            return candidate
+    return None
+
+
+def make_private_dir(path: str) -> str:
+    """Create ``path`` (and parents) as 0700 if missing and return it."""
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return path

@@ -1,0 +1,45 @@
+"""The ordered steps of one run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hivebox.steps.environment import Streams
+from hivebox.steps.execute import Execute
+from hivebox.steps.limits import CgroupStep
+from hivebox.steps.namespaces import Namespaces
+from hivebox.steps.step import Step
+from hivebox.steps.syscalls import Syscalls
+from hivebox.steps.workdir import Workdir
+
+
+class Plan(NamedTuple):
+    """``steps`` in the order of application. The named ones are the same objects, for the parts that meet them."""
+
+    steps: tuple[Step, ...]
+    namespaces: Namespaces
+    cgroup: CgroupStep
+    workdir: Workdir
+    streams: Streams
+    execute: Execute
+    wall_time_s: float
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def child_fds(self) -> tuple[int, ...]:
+        """Descriptors the child keeps."""
+        return tuple(handle for step in self.steps for handle in step.child_fds())
+
+    def notify_fds(self) -> tuple[int, ...]:
+        """In the payload: what goes to the supervisor with ``ready``."""
+        return tuple(step.notify_fd for step in self.steps if isinstance(step, Syscalls))
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Step name -> its facts, then the controls that the policy allowed to skip, with the reason."""
+        controls = {step.name: {"enforced": True, **step.describe()} for step in self.steps}
+        controls.update({name: {"enforced": False, "reason": reason} for name, reason in self.skipped})
+        return controls
+
+    def release(self) -> None:
+        """Give back what the steps hold in the supervisor."""
+        for step in self.steps:
+            step.release()

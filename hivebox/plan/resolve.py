@@ -1,0 +1,135 @@
+"""Policy + request -> plan. The one place that knows which steps there are and in which order they are applied."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from hivebox.errors import HiveboxError
+from hivebox.plan.plan import Plan
+from hivebox.policy.model import Policy
+from hivebox.rootfs.store import Tree
+from hivebox.steps.environment import Environment, Streams
+from hivebox.steps.execute import Execute
+from hivebox.steps.grants import Grants
+from hivebox.steps.identity import Identity
+from hivebox.steps.landlock import Landlock
+from hivebox.steps.limits import CgroupStep, Rlimits
+from hivebox.steps.namespaces import Namespaces
+from hivebox.steps.network import Network
+from hivebox.steps.privileges import Privileges
+from hivebox.steps.rootfs import Pivot, Rootfs
+from hivebox.steps.script import SCRIPT_DIR, Script
+from hivebox.steps.step import Step
+from hivebox.steps.syscalls import Syscalls
+from hivebox.steps.workdir import WORK, Workdir
+
+_BY_SUFFIX = {".py": "python3", ".sh": "bash", ".bash": "bash", ".js": "node", ".mjs": "node", ".cjs": "node"}
+
+
+class Request(NamedTuple):
+    """What the caller asks for, beside the policy. Exactly one of ``script`` and ``command`` is set; ``arguments``
+    follow it. ``project`` is an absolute directory that is granted at its own path and becomes the working directory."""
+
+    script: str = ""
+    command: str = ""
+    arguments: tuple[str, ...] = ()
+    stdin: bool = False
+    project: str = ""
+
+
+def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, str], run_id: str, state: str) -> Plan:
+    """The plan of one run. ``program`` is the compiled filter and its SHA-256. Reads the script, opens nothing else.
+    Raises HiveboxError."""
+    identity = Identity(state, run_id)
+    limits = policy.limits
+    cgroup = CgroupStep(limits, run_id)
+    namespaces = Namespaces()
+    mounts = policy.filesystem.mounts
+    workdir = Workdir(
+        size_bytes=limits.workdir_size_bytes,
+        inodes=limits.workdir_inodes,
+        executable=policy.filesystem.work_exec,
+    )
+    streams = Streams(stdin=request.stdin)
+    environment = Environment(tree.search_path, policy.environment.set, policy.environment.passed)
+    script, argv = _command(request, tree)
+    syscalls = Syscalls(policy.syscalls, *program)
+    execute = Execute(argv, request.project or WORK, environment, syscalls)
+    lock = Landlock(mounts, tree.mounts, work_exec=policy.filesystem.work_exec)
+    skipped = () if lock.available else (_skip_landlock(policy),)
+    steps: tuple[Step | None, ...] = (
+        cgroup,
+        namespaces,
+        identity,
+        Network(),
+        Rootfs(tree, identity),
+        workdir,
+        Grants(mounts, workdir, identity),
+        script,
+        Pivot(),
+        streams,
+        environment,
+        Rlimits(limits, cgroup),
+        execute,
+        lock if lock.available else None,
+        Privileges(),
+        syscalls,
+    )
+    return Plan(
+        steps=tuple(step for step in steps if step),
+        namespaces=namespaces,
+        cgroup=cgroup,
+        workdir=workdir,
+        streams=streams,
+        execute=execute,
+        wall_time_s=limits.wall_time_s,
+        skipped=skipped,
+    )
+
+
+def _skip_landlock(policy: Policy) -> tuple[str, str]:
+    reason = "this kernel has no Landlock, or does not enable it at boot"
+    if "landlock" not in policy.optional:
+        raise HiveboxError(
+            "cannot apply landlock",
+            f"landlock_create_ruleset: {reason}",
+            "add landlock to the kernel's lsm= list, or mark it optional in the profile: optional: [landlock]",
+        )
+    return "landlock", reason
+
+
+def _command(request: Request, tree: Tree) -> tuple[Script | None, tuple[str, ...]]:
+    if not request.script:
+        return None, (request.command, *request.arguments)
+    path = os.path.abspath(request.script)
+    inside_project = request.project and os.path.commonpath((path, request.project)) == request.project
+    script = Script(path, path if inside_project else f"{SCRIPT_DIR}/{os.path.basename(path)}")
+    return script, (*_interpreter(script, path, tree), script.dest, *request.arguments)
+
+
+def _interpreter(script: Script, path: str, tree: Tree) -> tuple[str, ...]:
+    """By suffix, else by the ``#!`` line, whose program is looked up in the sandbox. Never by the file's mode: scripts
+    from another system come without it, and with line ends that make ``#!`` fail."""
+    by_suffix = _BY_SUFFIX.get(os.path.splitext(path)[1])
+    if by_suffix:
+        return (_python(tree, by_suffix),)
+    head = script.head()
+    if not head.startswith(b"#!"):
+        raise HiveboxError(
+            f"cannot run {path}",
+            "neither its suffix nor a #! line says by which interpreter",
+            "name it: hivebox run -- INTERPRETER SCRIPT, with --ro SCRIPT",
+            exit_code=126,
+        )
+    words = os.fsdecode(head[2:].split(b"\n")[0]).split()
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    if not words:
+        raise HiveboxError(f"cannot run {path}", "its #! line names no interpreter", "mend the line", exit_code=126)
+    return (_python(tree, os.path.basename(words[0])), *words[1:])
+
+
+def _python(tree: Tree, name: str) -> str:
+    """``python3`` is the tree's own interpreter, by the path under which it finds its environment."""
+    return tree.interpreter if tree.interpreter and name.startswith("python") else name

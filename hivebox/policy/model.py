@@ -1,0 +1,158 @@
+"""What passes between the parts: the resolved policy of one profile, frozen and complete.
+
+NamedTuples rather than dataclasses or msgspec Structs: this module is on the ``hivebox run`` path,
+where ``import dataclasses`` costs 12 ms and ``import msgspec`` 35 ms (docs/performance.md).
+No field is optional for want of a value: a Policy always says what happens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Rootfs(NamedTuple):
+    """``rootfs:`` which read-only root. ``recipe`` names rootfs/<recipe>.yaml; ``interpreter`` is an absolute
+    path, or "" for the recipe's own choice."""
+
+    recipe: str = "python"
+    interpreter: str = ""
+
+
+class Mount(NamedTuple):
+    """One granted path. ``mode`` is ``read_only``, ``read_write`` or ``overlay``; both paths are absolute, normal."""
+
+    source: str
+    dest: str
+    mode: str
+
+
+class Filesystem(NamedTuple):
+    """``filesystem:`` granted paths, and whether files in the work directory may be executed or mapped executable."""
+
+    mounts: tuple[Mount, ...] = ()
+    work_exec: bool = False
+
+
+class Network(NamedTuple):
+    """``network:``. ``none`` is an empty network namespace with only ``lo``."""
+
+    mode: str = "none"
+
+
+class Syscalls(NamedTuple):
+    """``syscalls:`` group names (with @), single calls to add, single calls to take away, and the number of
+    refused calls after which the run is killed."""
+
+    groups: tuple[str, ...] = ("@base",)
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    kill_after: int = 256
+
+
+class Limits(NamedTuple):
+    """``limits:``, all finite. ``without_cgroup`` says what happens where no cgroup can be made: ``refuse`` the run,
+    or ``poll`` (rlimits in the kernel and a polling supervisor, recorded as such)."""
+
+    wall_time_s: float = 30.0
+    cpu_time_s: float = 30.0
+    memory_bytes: int = 512 << 20
+    pids: int = 64
+    cpus: float = 0.0  # 0.0: all of the host's; the only limit with an "off", since CPU time bounds the total
+    file_size_bytes: int = 64 << 20
+    open_files: int = 256
+    workdir_size_bytes: int = 64 << 20
+    workdir_inodes: int = 10_000
+    output_size_bytes: int = 10 << 20
+    without_cgroup: str = "poll"
+
+
+class Environment(NamedTuple):
+    """``environment:`` variables set, as (name, value), and names passed on from the caller."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    passed: tuple[str, ...] = ()
+
+
+class Outputs(NamedTuple):
+    """``outputs:`` bounds on what --out collects from the work directory."""
+
+    max_size_bytes: int = 64 << 20
+    max_files: int = 1000
+    max_time_s: float = 10.0
+
+
+class Bounds(NamedTuple):
+    """What security_policy.yml lets any profile or command line grant. None means unbounded.
+
+    ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
+    which paths may be granted (overlay counts as read_only). ``required`` names controls no profile may mark optional.
+    """
+
+    limits: tuple[tuple[str, float], ...] = ()
+    groups: tuple[str, ...] | None = None
+    calls: tuple[str, ...] | None = None
+    read_only: tuple[str, ...] | None = None
+    read_write: tuple[str, ...] | None = None
+    recipes: tuple[str, ...] | None = None
+    pass_environment: tuple[str, ...] | None = None
+    work_exec: bool = True
+    without_cgroup: tuple[str, ...] = ("refuse", "poll")
+    required: tuple[str, ...] = ()
+    source: str = ""
+
+
+class Policy(NamedTuple):
+    """One profile, resolved: inheritance applied, bounds checked. ``optional`` names controls that may be skipped
+    where the host lacks them (recorded when they are)."""
+
+    name: str
+    description: str = ""
+    rootfs: Rootfs = Rootfs()
+    filesystem: Filesystem = Filesystem()
+    network: Network = Network()
+    syscalls: Syscalls = Syscalls()
+    limits: Limits = Limits()
+    environment: Environment = Environment()
+    outputs: Outputs = Outputs()
+    optional: tuple[str, ...] = ()
+    bounds: Bounds = Bounds()
+
+
+# Controls that ``optional:`` and ``required:`` may name; every one is a step of that name.
+CONTROLS = ("landlock", "cgroup")
+
+
+def policy_to_plain(policy: Policy) -> dict[str, Any]:
+    """JSON-ready form: objects for the sections, lists for tuples. Its canonical JSON is the policy's digest."""
+    plain: dict[str, Any] = policy._asdict()
+    for section in ("rootfs", "filesystem", "network", "syscalls", "limits", "environment", "outputs", "bounds"):
+        plain[section] = plain[section]._asdict()
+    plain["filesystem"]["mounts"] = [mount._asdict() for mount in policy.filesystem.mounts]
+    return plain
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def policy_from_plain(plain: dict[str, Any]) -> Policy:
+    """The inverse of ``policy_to_plain`` after a trip through JSON. Raises KeyError or TypeError on any other shape."""
+
+    def section(name: str) -> dict[str, Any]:
+        return {key: _tuples(value) for key, value in plain[name].items()}
+
+    filesystem = section("filesystem")
+    filesystem["mounts"] = tuple(Mount(**mount) for mount in plain["filesystem"]["mounts"])
+    return Policy(
+        name=plain["name"],
+        description=plain["description"],
+        rootfs=Rootfs(**section("rootfs")),
+        filesystem=Filesystem(**filesystem),
+        network=Network(**section("network")),
+        syscalls=Syscalls(**section("syscalls")),
+        limits=Limits(**section("limits")),
+        environment=Environment(**section("environment")),
+        outputs=Outputs(**section("outputs")),
+        optional=tuple(plain["optional"]),
+        bounds=Bounds(**section("bounds")),
+    )

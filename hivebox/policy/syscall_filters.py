@@ -1,0 +1,222 @@
+"""Argument filters: the calls that are allowed for some arguments only, and which.
+
+A filter can compare registers, never what a pointer points at: another thread could change it after the check. So
+each rule tests integer arguments, as ``argument & mask == value``. The kernel ignores the upper half of an ``int`` or
+``unsigned int`` argument, and so must a rule, or setting a high bit walks around it (CVE-2019-10063, TIOCSTI): masks
+have 32 bits except for pointers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import NamedTuple
+
+from hivebox.policy.model import Policy
+from hivebox.policy.syscall_groups import QUIET, granted
+
+_INT = 0xFFFF_FFFF
+_POINTER = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class Condition(NamedTuple):
+    """``arguments[argument] & mask == value``."""
+
+    argument: int
+    mask: int
+    value: int
+
+
+class SyscallRule(NamedTuple):
+    """``call`` is answered with ``errno`` (0: it is allowed) when every condition holds. A call that no rule
+    answers is refused and reported."""
+
+    call: str
+    conditions: tuple[Condition, ...] = ()
+    errno: int = 0
+
+
+Conditions = tuple[Condition, ...]
+
+
+def _equal(argument: int, *values: int) -> tuple[Conditions, ...]:
+    return tuple((Condition(argument, _INT, value),) for value in values)
+
+
+def _without(argument: int, bits: int) -> Condition:
+    return Condition(argument, bits, 0)
+
+
+def _between(argument: int, first: int, last: int) -> Iterable[Condition]:
+    """``first <= argument <= last`` as aligned powers of two, since a rule can only mask and compare."""
+    while first <= last:
+        size = first & -first or 1 << 32
+        while first + size - 1 > last:
+            size >>= 1
+        yield Condition(argument, _INT & ~(size - 1), first)
+        first += size
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+# A set-user-ID file left in a granted directory would run as this user for whoever starts it outside, where no_new_privs
+# does not hold. (As systemd's RestrictSUIDSGID= does; open and its kin take a mode only with these flags.)
+_SET_ID_BITS = 0o6000
+_O_CREAT_OR_TMPFILE = 0o100 | 0o20000000
+_S_IFMT = 0o170000
+_FILE_TYPES = (0, 0o100000, 0o010000, 0o140000)  # 0 and S_IFREG are regular files, S_IFIFO, S_IFSOCK
+_MFD_NOEXEC_SEAL = 0x8
+
+
+def _mode(argument: int) -> tuple[Conditions, ...]:
+    return ((_without(argument, _SET_ID_BITS),),)
+
+
+def _open(flags: int, mode: int) -> tuple[Conditions, ...]:
+    return (_without(flags, _O_CREAT_OR_TMPFILE),), (_without(mode, _SET_ID_BITS),)
+
+
+def _mknod(mode: int) -> tuple[Conditions, ...]:
+    """No device nodes: character device 0:0 needs no privilege, and hides a file of an overlay's lower layer."""
+    return tuple((Condition(mode, _S_IFMT | _SET_ID_BITS, kind),) for kind in _FILE_TYPES)
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+# A new user namespace holds every capability over a fresh set of namespaces: most kernel exploits start there.
+_CLONE_NAMESPACES = 0x7E02_0080  # NEWUSER NEWPID NEWNET NEWIPC NEWUTS NEWCGROUP, NEWNS, NEWTIME
+_CLONE_THREAD = 0x0001_0000 | 0x0000_0800 | 0x0000_0100  # CLONE_THREAD, CLONE_SIGHAND, CLONE_VM
+
+_PRCTL = (
+    *(1, 2),  # PR_SET_PDEATHSIG, PR_GET
+    *(3, 4),  # PR_GET_DUMPABLE, PR_SET: of itself
+    *(15, 16),  # PR_SET_NAME, PR_GET
+    *(7, 21, 23, 27, 39),  # PR_GET_KEEPCAPS, _SECCOMP, CAPBSET_READ, _SECUREBITS, _NO_NEW_PRIVS
+    *(29, 30),  # PR_SET_TIMERSLACK, PR_GET
+    *(36, 37),  # PR_SET_CHILD_SUBREAPER, PR_GET
+    38,  # PR_SET_NO_NEW_PRIVS: already set
+    *(41, 42),  # PR_SET_THP_DISABLE, PR_GET
+    52,  # PR_GET_SPECULATION_CTRL
+    0x53564D41,  # PR_SET_VMA: names for /proc/self/maps
+)
+# Not there: PR_SET_SECCOMP (its own filter could hide refused calls from ours: an errno beats a notification),
+# PR_SET_MM (forged /proc/self/cmdline and exe), PR_SET_PTRACER, PR_SET_TSC, PR_SCHED_CORE, PR_CAP_AMBIENT.
+
+_IOCTL = (
+    *(0x541B, 0x5421, 0x5450, 0x5451, 0x5452),  # FIONREAD FIONBIO FIONCLEX FIOCLEX FIOASYNC
+    *(0x5401, 0x5402, 0x5403, 0x5404),  # TCGETS TCSETS TCSETSW TCSETSF
+    *(0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D),  # the same with struct termios2
+    *(0x5409, 0x5425, 0x540A, 0x540B, 0x5411),  # TCSBRK TCSBRKP TCXONC TCFLSH TIOCOUTQ
+    *(0x540E, 0x540F, 0x5410, 0x5422, 0x5429),  # TIOCSCTTY TIOCGPGRP TIOCSPGRP TIOCNOTTY TIOCGSID
+    *(0x5413, 0x5414),  # TIOCGWINSZ TIOCSWINSZ
+    *(0x80045430, 0x40045431, 0x80045439, 0x5441, 0x5420),  # TIOCGPTN TIOCSPTLCK TIOCGPTLCK TIOCGPTPEER TIOCPKT
+    0x40049409,  # FICLONE: cp tries it on every file
+    *(0x8905, 0x8910, 0x8912, 0x8913, 0x8915),  # SIOCATMARK, SIOCGIFNAME CONF FLAGS ADDR
+    *(0x8919, 0x891B, 0x8921, 0x8927, 0x8933),  # SIOCGIFBRDADDR NETMASK MTU HWADDR INDEX
+)
+# An allowlist, because each driver and file system brings its own commands. Not there, among 1,000 others: TIOCSTI
+# and TIOCLINUX (type into the caller's terminal), TIOCSETD (loads line disciplines), TIOCCONS, SIOCSIF*, KVM, FS_IOC_*.
+
+# --- sockets ---------------------------------------------------------------------------------------------------------
+
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+_SOCK_TYPE_MASK = 0xF  # the rest of ``type`` is SOCK_CLOEXEC and SOCK_NONBLOCK
+_STREAM, _DGRAM = 1, 2
+_TCP, _UDP = 6, 17
+_EAFNOSUPPORT = 97
+_NSCD_SOCKET_TYPE = _STREAM | 0o2000000 | 0o4000  # SOCK_CLOEXEC | SOCK_NONBLOCK
+
+
+def _socket() -> tuple[Conditions, ...]:
+    """Unix sockets, TCP and UDP. The other families and protocols (SCTP, VSOCK, ALG, PACKET, NETLINK, …) are where
+    kernel exploits come from; VSOCK and ALG also ignore the network namespace."""
+    internet = tuple(
+        (Condition(0, _INT, family), Condition(1, _SOCK_TYPE_MASK, kind), Condition(2, _INT, protocol))
+        for family in (_AF_INET, _AF_INET6)
+        for kind, protocol in ((_STREAM, 0), (_STREAM, _TCP), (_DGRAM, 0), (_DGRAM, _UDP))
+    )
+    return (*_equal(0, _AF_UNIX), *internet)
+
+
+# level -> ranges of options. Left out: SO_ATTACH_* (BPF in the kernel), TCP_MD5SIG, TCP_REPAIR* and TCP_ULP (kernel
+# TLS), UDP_ENCAP, and 64 and 65 of the IP levels (netfilter tables).
+_SOCKET_OPTIONS = {
+    1: ((0, 25), (28, 49)),  # SOL_SOCKET
+    0: ((0, 63),),  # IPPROTO_IP
+    41: ((0, 63), (66, 79)),  # IPPROTO_IPV6
+    _TCP: ((0, 13), (15, 18), (23, 28), (30, 30), (36, 36)),
+    _UDP: ((0, 1), (103, 104)),  # UDP_CORK, UDP_SEGMENT, UDP_GRO
+}
+
+
+def _setsockopt() -> tuple[Conditions, ...]:
+    return tuple(
+        (Condition(1, _INT, level), option)
+        for level, ranges in _SOCKET_OPTIONS.items()
+        for first, last in ranges
+        for option in _between(2, first, last)
+    )
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+# call -> alternatives; the call is allowed when one of them holds.
+_FILTERS: dict[str, tuple[Conditions, ...]] = {
+    "chmod": _mode(1),
+    "fchmod": _mode(1),
+    "fchmodat": _mode(2),
+    "fchmodat2": _mode(2),
+    "mkdir": _mode(1),
+    "mkdirat": _mode(2),
+    "creat": _mode(1),
+    "open": _open(1, 2),
+    "openat": _open(2, 3),
+    "mknod": _mknod(1),
+    "mknodat": _mknod(2),
+    "ioctl": _equal(1, *_IOCTL),
+    "prctl": _equal(0, *_PRCTL),
+    "personality": _equal(0, 0, 0xFFFF_FFFF),  # PER_LINUX and the query; READ_IMPLIES_EXEC and no-ASLR are refused
+    # Its own limits, and reading anyone's: the sandbox's init runs as the same user.
+    "prlimit64": (*_equal(0, 0), (Condition(2, _POINTER, 0),)),
+    # Always true for the kernel's own flags. Keeps one shape of rule, so that the launcher's exec can be patched in.
+    "execveat": ((_without(4, 0xFFFC_0000),),),
+    "socket": _socket(),
+    "socketpair": _equal(0, _AF_UNIX),
+    "setsockopt": _setsockopt(),
+}
+
+
+def alternatives(call: str, policy: Policy, granted_calls: Container[str]) -> tuple[Conditions, ...]:
+    """The argument filter of one granted call; ``((),)`` for a call that is allowed whatever its arguments."""
+    if call == "clone":
+        # Without fork(2), threads only. vfork and posix_spawn set CLONE_VM without CLONE_THREAD: processes.
+        if "fork" in granted_calls:
+            return ((_without(0, _CLONE_NAMESPACES),),)
+        return ((Condition(0, _CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD),),)
+    if call == "memfd_create" and not policy.filesystem.work_exec:
+        # Else a program is run that is in no mount: "nothing writable is executable" would not hold.
+        return ((Condition(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),),)
+    return _FILTERS.get(call, ((),))
+
+
+def _quiet(granted_calls: Container[str]) -> Iterable[SyscallRule]:
+    for call, (errno, _why) in QUIET.items():
+        if call not in granted_calls:
+            yield SyscallRule(call, errno=errno)
+    # getaddrinfo asks NETLINK_ROUTE which address families there are, and takes a refusal for "all".
+    netlink = (Condition(0, _INT, _AF_NETLINK), Condition(2, _INT, 0))
+    yield SyscallRule("socket", netlink, _EAFNOSUPPORT)
+    if "socket" not in granted_calls:
+        # glibc looks for nscd whenever a user or group is looked up (`ls -l`), with exactly this type.
+        nscd = (Condition(0, _INT, _AF_UNIX), Condition(1, _INT, _NSCD_SOCKET_TYPE), Condition(2, _INT, 0))
+        yield SyscallRule("socket", nscd, _EAFNOSUPPORT)
+
+
+def rules(policy: Policy) -> tuple[SyscallRule, ...]:
+    """The whole filter of a policy, in a fixed order. Raises HiveboxError for a group there is not."""
+    granted_calls = granted(policy.syscalls)
+    allowed = (
+        SyscallRule(call, conditions)
+        for call in sorted(granted_calls)
+        for conditions in alternatives(call, policy, granted_calls)
+    )
+    return (*allowed, *_quiet(granted_calls))

@@ -1,0 +1,130 @@
+"""What a run was: the authoritative account that the CLI prints and the audit record carries."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+OUTCOMES = (
+    "ok",
+    "failed",
+    "signaled",
+    "timeout",
+    "cpu_time",
+    "memory",
+    "pids",
+    "output",
+    "killed_by_policy",
+    "cancelled",
+    "not_started",
+)
+TIMEOUT_EXIT, MEMORY_EXIT, CANNOT_EXIT = 124, 137, 125
+
+
+class Cause(NamedTuple):
+    """Why a run was ended: the limit or rule, the mechanism that noticed, one sentence."""
+
+    control: str
+    mechanism: str
+    text: str
+
+
+class Violation(NamedTuple):
+    """A refused act. ``detail`` holds the call's arguments in hexadecimal; repeats of the same act are counted."""
+
+    kind: str
+    name: str
+    detail: tuple[str, ...]
+    pid: int
+    first_s: float
+    count: int
+
+
+class Output(NamedTuple):
+    """One collected file: path below the work directory, size in bytes, SHA-256 of what was written, or the reason
+    it was left out."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    skipped: str = ""
+
+
+class Ending(NamedTuple):
+    """How the payload ended. Exactly one of ``exit_code`` and ``signal`` is set once it has started. CPU in seconds,
+    sizes in bytes, of the script's tree alone; ``pids_peak`` 0 means that this host does not count it."""
+
+    outcome: str
+    exit_code: int | None = None
+    signal: int | None = None
+    cause: Cause | None = None
+    wall_s: float = 0.0
+    cpu_user_s: float = 0.0
+    cpu_system_s: float = 0.0
+    memory_peak_bytes: int = 0
+    pids_peak: int = 0
+    io_read_bytes: int = 0
+    io_write_bytes: int = 0
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    violations: tuple[Violation, ...] = ()
+    violations_dropped: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready."""
+        plain: dict[str, Any] = self._asdict()
+        plain["cause"] = self.cause._asdict() if self.cause else None
+        plain["violations"] = [violation._asdict() for violation in self.violations]
+        return plain
+
+
+class Report(NamedTuple):
+    """One run."""
+
+    run_id: str
+    argv: tuple[str, ...]
+    profile: str
+    ending: Ending
+    controls: dict[str, dict[str, Any]]
+    files: tuple[Output, ...]
+    audit: dict[str, Any]
+    stdout: bytes | None = None
+    stderr: bytes | None = None
+
+    @property
+    def outcome(self) -> str:
+        """One of OUTCOMES."""
+        return self.ending.outcome
+
+    def exit_code(self) -> int:
+        """The command's exit code: docs/profile.md#exit-codes."""
+        ending = self.ending
+        if ending.outcome in {"timeout", "cpu_time"}:
+            return TIMEOUT_EXIT
+        if ending.outcome == "memory":
+            return MEMORY_EXIT
+        if ending.outcome == "not_started":
+            return CANNOT_EXIT
+        if ending.signal is not None:
+            return 128 + ending.signal
+        return ending.exit_code if ending.exit_code is not None else CANNOT_EXIT
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready: the ending's fields at the top level, captured streams as text where they are UTF-8."""
+        plain: dict[str, Any] = {"run_id": self.run_id, "argv": list(self.argv), "profile": self.profile}
+        plain.update(self.ending.plain())
+        plain["controls"] = self.controls
+        plain["files"] = [output._asdict() for output in self.files]
+        plain["audit"] = self.audit
+        for name, captured in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if captured is not None:
+                plain.update(_captured(name, captured))
+        return plain
+
+
+def _captured(name: str, content: bytes) -> dict[str, str]:
+    try:
+        return {name: content.decode()}
+    except UnicodeDecodeError:
+        import base64  # noqa: PLC0415  # only for binary output
+
+        return {f"{name}_base64": base64.b64encode(content).decode()}

@@ -1,0 +1,177 @@
+"""The root: a fresh tmpfs that holds the read-only tree, a synthesized /etc, and mount points. See also workdir, grants."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hivebox.errors import HiveboxError, from_os_error
+from hivebox.kernel import mount
+from hivebox.rootfs.store import Tree
+from hivebox.steps.identity import INSIDE_ID, Identity
+from hivebox.steps.namespaces import HOSTNAME
+from hivebox.steps.source import DEVICE, READ_ONLY, Source
+from hivebox.steps.step import Step
+
+# Any directory that exists on every host will do: the mount is only seen in the new namespace, and only until pivot.
+_STAGING = "/tmp"  # noqa: S108
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
+_ETC = {
+    "passwd": f"hive:x:{INSIDE_ID}:{INSIDE_ID}:hive:/tmp:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "group": f"hive:x:{INSIDE_ID}:\nnogroup:x:65534:\n",
+    "hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n",
+    "hostname": f"{HOSTNAME}\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "resolv.conf": "",
+}
+
+
+def write_file(path: str, content: bytes, mode: int = 0o444) -> None:
+    """Create ``path`` (init only: the root is still writable)."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+    os.fchmod(handle, mode)
+    os.close(handle)
+
+
+def open_target(dest: str, *, is_dir: bool) -> int:
+    """The mount point ``dest`` (absolute in the sandbox) below the current directory, made if missing, as an O_PATH
+    descriptor that the caller closes. No link is followed: one inside a granted directory cannot redirect a later
+    mount. Mount points are made on the sandbox's own tmpfs only, never inside a directory of the host."""
+    root_fd = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    own_devices = {os.fstat(root_fd).st_dev}
+    if os.path.isdir("work"):
+        own_devices.add(os.stat("work").st_dev)
+    parts = [part for part in dest.split("/") if part]
+    target_fd = os.dup(root_fd)
+    try:
+        for depth, part in enumerate(parts, start=1):
+            if os.fstat(target_fd).st_dev in own_devices:
+                _create(target_fd, part, is_dir=is_dir or depth < len(parts))
+            os.close(target_fd)
+            target_fd = mount.open_in_root(root_fd, "/".join(parts[:depth]), os.O_PATH)
+    except OSError as error:
+        raise from_os_error(
+            f"cannot mount on {dest} in the sandbox",
+            error,
+            "choose a destination outside read-only and granted directories, or one that exists there",
+        ) from error
+    finally:
+        os.close(root_fd)
+    return target_fd
+
+
+def bind(source: Source, dest: str) -> None:
+    """Mount ``source`` on ``dest`` below the current directory."""
+    target_fd = open_target(dest, is_dir=source.is_dir)
+    source.mount_on(target_fd)
+    os.close(target_fd)
+
+
+def _create(parent_fd: int, name: str, *, is_dir: bool) -> None:
+    try:
+        if is_dir:
+            os.mkdir(name, 0o755, dir_fd=parent_fd)
+        else:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent_fd))
+    except FileExistsError:
+        return
+
+
+class Rootfs(Step):
+    """Binds each unit of the tree read-only, then /proc (own processes only) and five devices."""
+
+    name = "rootfs"
+
+    def __init__(self, tree: Tree, identity: Identity, *, private_proc: bool = True) -> None:
+        self.tree = tree
+        self._private_proc = private_proc
+        self._units = tuple(Source(tree.path + unit, READ_ONLY, identity) for unit in tree.mounts)
+        self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity) for name in _DEVICES)
+        self._etc: dict[str, bytes] = {}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "recipe": self.tree.recipe,
+            "digest": self.tree.digest,
+            "mounts": list(self.tree.mounts),
+            "devices": list(_DEVICES),
+            "proc": "subset=pid,hidepid=ptraceable",
+        }
+
+    def prepare(self) -> None:
+        for source in (*self._units, *self._devices):
+            source.prepare()
+        self._etc = {name: content.encode() for name, content in _ETC.items()}
+        for name, path in self.tree.etc:
+            with open(os.path.join(self.tree.path, path.lstrip("/")), "rb") as file:  # noqa: PTH123
+                self._etc[name] = file.read()
+
+    def child_fds(self) -> tuple[int, ...]:
+        return tuple(handle for source in (*self._units, *self._devices) for handle in source.child_fds())
+
+    def apply_init(self) -> None:
+        mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+        size = (1 << 20) + sum(map(len, self._etc.values()))
+        flags = mount.MS_NOSUID | mount.MS_NODEV
+        mount.mount("tmpfs", _STAGING, "tmpfs", flags, f"mode=0755,size={size * 2},nr_inodes=4096")
+        os.chdir(_STAGING)
+        os.umask(0o022)
+        for unit, source in zip(self.tree.mounts, self._units, strict=True):
+            bind(source, unit)
+        for link, target in self.tree.symlinks:
+            os.symlink(target, link.lstrip("/"))
+        os.makedirs("etc", exist_ok=True)
+        for name, content in self._etc.items():
+            write_file(f"etc/{name}", content)
+        self._populate_dev()
+        self._mount_proc()
+
+    def _populate_dev(self) -> None:
+        os.mkdir("dev")
+        for name, source in zip(_DEVICES, self._devices, strict=True):
+            bind(source, f"/dev/{name}")
+        for link, target in _DEVICE_LINKS:
+            os.symlink(target, f"dev/{link}")
+
+    def _mount_proc(self) -> None:
+        os.mkdir("proc")
+        flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
+        options = "subset=pid,hidepid=ptraceable" if self._private_proc else ""
+        try:
+            mount.mount("proc", "proc", "proc", flags, options)
+        except PermissionError as error:
+            raise HiveboxError(
+                "cannot mount a private /proc",
+                "mount(proc): operation not permitted (EPERM): parts of this host's own /proc are covered by other "
+                "mounts, as in a container",
+                "run the container with an uncovered /proc (docker: --security-opt systempaths=unconfined)",
+            ) from error
+
+    def release(self) -> None:
+        for source in (*self._units, *self._devices):
+            source.release()
+
+
+class Pivot(Step):
+    """The last word on mounts: the host's tree is gone and the new root is read-only."""
+
+    name = "pivot"
+
+    def __init__(self, *, read_only: bool = True) -> None:
+        self._read_only = read_only
+
+    def describe(self) -> dict[str, Any]:
+        return {"read_only": self._read_only, "old_root": "detached"}
+
+    def apply_init(self) -> None:
+        mount.pivot_root(".", ".")
+        mount.umount2(".", mount.MNT_DETACH)
+        os.chdir("/")
+        if self._read_only:
+            root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            mount.mount_setattr(root_fd, READ_ONLY, recursive=False)
+            os.close(root_fd)

@@ -1,0 +1,140 @@
+"""--out: what the script left in its work directory, taken out when everything that could change it is dead.
+
+The tree is hostile: links, FIFOs, sockets, sparse files of exabytes, a million names, depth. Only regular files and
+directories are taken, opened beneath the work directory without following anything; sizes are what was read, not what
+stat says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+
+from hivebox.errors import HiveboxError, from_os_error
+from hivebox.kernel.mount import open_beneath
+from hivebox.policy.model import Outputs
+from hivebox.report import Output
+
+_MAX_DEPTH = 32
+_CHUNK = 1 << 20
+_MAX_SKIPPED = 100
+
+
+class Collector:
+    """Copies into ``out_dir`` (made if missing, must be empty or new files only: nothing is overwritten)."""
+
+    def __init__(self, work_fd: int, out_dir: str, bounds: Outputs) -> None:
+        self._work_fd = work_fd
+        self._bounds = bounds
+        self._remaining = bounds.max_size_bytes
+        self._deadline = time.monotonic() + bounds.max_time_s
+        self._taken: list[Output] = []
+        self._skipped: list[Output] = []
+        try:
+            os.makedirs(out_dir, exist_ok=True)
+            self._out_fd = os.open(out_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise from_os_error(f"cannot collect into {out_dir}", error, "give a directory you may write") from error
+
+    def collect(self) -> tuple[Output, ...]:
+        """Every file that was copied, then those left out (at most 100 of them), each with the reason."""
+        try:
+            self._directory("", 0)
+        finally:
+            os.close(self._out_fd)
+        return (*self._taken, *self._skipped)
+
+    def _skip(self, path: str, reason: str, size_bytes: int = 0) -> None:
+        if len(self._skipped) < _MAX_SKIPPED:
+            self._skipped.append(Output(path, size_bytes, "", reason))
+
+    def _directory(self, path: str, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            self._skip(path, f"deeper than {_MAX_DEPTH} directories")
+            return
+        try:
+            handle = open_beneath(self._work_fd, path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            self._skip(path, error.strerror or "cannot be opened")
+            return
+        try:
+            with os.scandir(handle) as entries:
+                for entry in entries:
+                    if self._exhausted(path):
+                        return
+                    self._entry(f"{path}/{entry.name}" if path else entry.name, entry, depth)
+        finally:
+            os.close(handle)
+
+    def _exhausted(self, path: str) -> bool:
+        if len(self._taken) >= self._bounds.max_files:
+            self._skip(path, f"more than {self._bounds.max_files} files")
+            return True
+        if time.monotonic() > self._deadline:
+            self._skip(path, f"collecting took longer than {self._bounds.max_time_s:g} s")
+            return True
+        return False
+
+    def _entry(self, path: str, entry: os.DirEntry[str], depth: int) -> None:
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            self._directory(path, depth + 1)
+        elif not stat.S_ISREG(status.st_mode):
+            self._skip(path, "not a regular file")
+        elif status.st_nlink > 1:
+            self._skip(path, "has more than one name (hard link)", status.st_size)
+        elif status.st_size > self._remaining:
+            self._skip(path, "exceeds what is left of the size bound", status.st_size)
+        else:
+            self._file(path)
+
+    def _file(self, path: str) -> None:
+        try:
+            source_fd = open_beneath(self._work_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            self._skip(path, error.strerror or "cannot be opened")
+            return
+        try:
+            self._copy(path, source_fd)
+        finally:
+            os.close(source_fd)
+
+    def _copy(self, path: str, source_fd: int) -> None:
+        parent, _, name = path.rpartition("/")
+        parent_fd = self._make_parents(parent)
+        try:
+            target_fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent_fd)
+        except FileExistsError:
+            self._skip(path, "exists in the output directory already")
+            return
+        finally:
+            os.close(parent_fd)
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            while chunk := os.read(source_fd, min(_CHUNK, self._remaining + 1)):
+                size += len(chunk)
+                self._remaining -= len(chunk)
+                if self._remaining < 0:
+                    raise HiveboxError("cannot collect outputs", f"{path} grew while it was read", "report this")
+                digest.update(chunk)
+                os.write(target_fd, chunk)
+        except OSError as error:
+            raise from_os_error(f"cannot write the output {path}", error, "free space and run again") from error
+        finally:
+            os.close(target_fd)
+        self._taken.append(Output(path, size, digest.hexdigest()))
+
+    def _make_parents(self, parent: str) -> int:
+        current_fd = os.dup(self._out_fd)
+        for part in parent.split("/") if parent else ():
+            try:
+                os.mkdir(part, 0o755, dir_fd=current_fd)
+            except FileExistsError:
+                pass
+            next_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current_fd)
+            os.close(current_fd)
+            current_fd = next_fd
+        return current_fd

@@ -1,0 +1,134 @@
+"""What the tree has used: by control group where there is one, by reading /proc where the policy allows that."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from hivebox.kernel.cgroup import Cgroup, Usage
+from hivebox.policy.model import Limits
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_POLL_INTERVAL_S = 0.02
+_SHORTEST_S = 0.005
+
+
+class Meter(Protocol):
+    """Asked by the loop every ``next_check_s`` seconds and once at the end."""
+
+    mechanism: str
+
+    def over(self, limits: Limits) -> str:
+        """``memory``, ``cpu_time`` or ``pids`` when that limit is passed, else ""."""
+
+    def next_check_s(self, limits: Limits) -> float:
+        """Seconds in which no limit can be passed unnoticed by more than the poll interval."""
+
+    def usage(self) -> Usage:
+        """The final figures."""
+
+
+class CgroupMeter:
+    """Memory and processes are the kernel's to stop; only CPU time is watched, as often as it could run out."""
+
+    def __init__(self, group: Cgroup) -> None:
+        self.mechanism = group.backend
+        self._group = group
+        self._cpus = os.cpu_count() or 1
+
+    def over(self, limits: Limits) -> str:
+        return "cpu_time" if self._group.cpu_time_s() >= limits.cpu_time_s else ""
+
+    def next_check_s(self, limits: Limits) -> float:
+        return max((limits.cpu_time_s - self._group.cpu_time_s()) / self._cpus, _SHORTEST_S)
+
+    def usage(self) -> Usage:
+        return self._group.usage()
+
+
+class PollMeter:
+    """Walks init's descendants in the host's /proc. A burst shorter than the interval can pass unseen, and CPU time of
+    children that a parent chose not to wait for is lost: that is why a record says ``poll``."""
+
+    mechanism = "poll"
+
+    def __init__(self, init_pid: int, work_fd: int) -> None:
+        self._init_pid = init_pid
+        self._work_fd = work_fd
+        self._cpu_user_s = self._cpu_system_s = 0.0
+        self._memory_peak_bytes = self._pids_peak = 0
+
+    def over(self, limits: Limits) -> str:
+        self._sample()
+        if self._memory_peak_bytes > limits.memory_bytes:
+            return "memory"
+        if self._pids_peak >= limits.pids:  # the kernel refuses the next one (RLIMIT_NPROC) and tells nobody
+            return "pids"
+        return "cpu_time" if self._cpu_user_s + self._cpu_system_s >= limits.cpu_time_s else ""
+
+    def next_check_s(self, limits: Limits) -> float:  # noqa: ARG002
+        return _POLL_INTERVAL_S
+
+    def add_reaped(self, cpu_user_s: float, cpu_system_s: float) -> None:
+        """What init's own wait(2) says at the end, for runs too short to sample."""
+        self._cpu_user_s = max(self._cpu_user_s, cpu_user_s)
+        self._cpu_system_s = max(self._cpu_system_s, cpu_system_s)
+        self._pids_peak = max(self._pids_peak, 1)
+
+    def usage(self) -> Usage:
+        return Usage(self._cpu_user_s, self._cpu_system_s, self._memory_peak_bytes, self._pids_peak, 0, 0)
+
+    def _sample(self) -> None:
+        user = system = memory = tasks = 0
+        for pid in _descendants(self._init_pid):
+            fields = _stat(pid)
+            if fields:
+                user += int(fields[11]) + int(fields[13])
+                system += int(fields[12]) + int(fields[14])
+                tasks += int(fields[17])
+                memory += _proportional_set(pid) or int(fields[21]) * _PAGE
+        filled = os.fstatvfs(self._work_fd)
+        memory += (filled.f_blocks - filled.f_bfree) * filled.f_frsize
+        self._cpu_user_s = max(self._cpu_user_s, user / _TICKS)
+        self._cpu_system_s = max(self._cpu_system_s, system / _TICKS)
+        self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
+        self._pids_peak = max(self._pids_peak, tasks)
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        parent = queue.pop()
+        try:
+            threads = os.listdir(f"/proc/{parent}/task")
+            for thread in threads:
+                with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                    children = [int(child) for child in file.read().split()]
+                found += children
+                queue += children
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended between two reads
+    return found
+
+
+def _proportional_set(pid: int) -> int:
+    """Bytes, shared pages divided among their users: after a fork, resident sets would count every page twice."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return 0
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of /proc/PID/stat from the third on; empty if the process has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

@@ -1,0 +1,308 @@
+"""The event loop of one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hivebox.errors import HiveboxError
+from hivebox.launch.channel import body_error
+from hivebox.launch.launch import Sandbox, kill
+from hivebox.plan.plan import Plan
+from hivebox.policy.model import Limits
+from hivebox.report import Cause, Ending, Violation
+from hivebox.supervise.meter import CgroupMeter, Meter, PollMeter
+from hivebox.supervise.output import Budget, Feeder, Pump
+from hivebox.supervise.violations import Refusals
+from hivebox.units import format_duration, format_size
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CANCEL_GRACE_S = 2.0
+
+
+class Sinks(NamedTuple):
+    """Where the streams go: descriptors of the caller, None to keep the bytes; ``stdin_fd`` -1 for none."""
+
+    stdin_fd: int = -1
+    stdout_fd: int | None = 1
+    stderr_fd: int | None = 2
+
+
+class Finished(NamedTuple):
+    """The ending, and the streams that were kept."""
+
+    ending: Ending
+    stdout: bytes | None
+    stderr: bytes | None
+
+
+class Supervision:
+    """Watches one sandbox from ``go`` to the death of its init. ``run()`` is called once."""
+
+    def __init__(self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks) -> None:
+        self._sandbox = sandbox
+        self._limits = limits
+        self._kill_after = kill_after
+        self._started = time.monotonic()
+        self._cause: Cause | None = None
+        self._outcome = ""
+        self._exit: dict[str, Any] = {}
+        self._failure: HiveboxError | None = None
+        self._deadline = self._started + limits.wall_time_s
+        self._ended = 0.0
+        self._cancelled = 0
+        group = plan.cgroup.group
+        self._group = group
+        self._meter: Meter = CgroupMeter(group) if group else PollMeter(sandbox.init_pid, sandbox.work_fd)
+        self._budget = Budget(limits.output_size_bytes)
+        stdin_fd, stdout_fd, stderr_fd = plan.streams.take()
+        self._stdout = Pump(stdout_fd, sinks.stdout_fd, self._budget)
+        self._stderr = Pump(stderr_fd, sinks.stderr_fd, self._budget)
+        self._feeder = Feeder(sinks.stdin_fd, stdin_fd) if stdin_fd >= 0 else None
+        self._refusals = Refusals(sandbox.notify_fd, self._started)
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._stream_fds: dict[int, int] = {}
+
+    def run(self) -> Finished:
+        """Let the payload go and stay with it to the end. Raises HiveboxError when it could not be executed."""
+        wakeup_fd, wakeup_writer_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        previous = {number: signal.signal(number, lambda *_: None) for number in _FORWARDED}
+        previous_wakeup = signal.set_wakeup_fd(wakeup_writer_fd)
+        try:
+            self._watch(wakeup_fd, lambda: self._on_signal(wakeup_fd))
+            self._watch_sandbox()
+            self._sandbox.go()
+            while not self._is_over():
+                self._turn()
+        except BaseException:
+            kill(self._sandbox.init_fd)
+            raise
+        finally:
+            signal.set_wakeup_fd(previous_wakeup)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            os.waitid(os.P_PIDFD, self._sandbox.init_fd, os.WEXITED)
+            self._close(wakeup_fd, wakeup_writer_fd)
+        if self._failure:
+            raise self._failure
+        return Finished(self._ending(), *(bytes(p.kept) if p.sink_fd is None else None for p in self._pumps()))
+
+    # -- what is watched -------------------------------------------------------------------------------------------
+
+    def _watch(self, handle: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
+        self._epoll.register(handle, events)
+        self._handlers[handle] = handler
+
+    def _unwatch(self, handle: int) -> None:
+        self._epoll.unregister(handle)
+        del self._handlers[handle]
+
+    def _watch_sandbox(self) -> None:
+        sandbox = self._sandbox
+        self._watch(sandbox.channel.fileno(), self._on_message)
+        self._watch(sandbox.exec_error_fd, self._on_exec)
+        self._watch(sandbox.init_fd, self._on_init_death)
+        if sandbox.notify_fd >= 0:
+            self._watch(sandbox.notify_fd, self._on_refusal)
+        for handle, (limit, events) in (self._group.watch() if self._group else {}).items():
+            self._watch(handle, lambda limit=limit, handle=handle: self._on_limit(limit, handle), events)  # type: ignore[misc]
+
+    def _pumps(self) -> tuple[Pump, Pump]:
+        return self._stdout, self._stderr
+
+    def _poll_streams(self) -> None:
+        """Register for each stream the one direction it waits for."""
+        wanted: dict[int, tuple[int, Callable[[], None]]] = {}
+        for pump in self._pumps():
+            if pump.open and pump.wants_write() and pump.sink_fd is not None:
+                wanted[pump.sink_fd] = (select.EPOLLOUT, pump.on_writable)
+            elif pump.open:
+                wanted[pump.source_fd] = (select.EPOLLIN, pump.on_readable)
+        feeder = self._feeder
+        if feeder and feeder.open and not self._ended:
+            if feeder.wants_write():
+                wanted[feeder.sink_fd] = (select.EPOLLOUT, feeder.on_writable)
+            else:
+                wanted[feeder.source_fd] = (select.EPOLLIN, feeder.on_readable)
+        for handle, events in list(self._stream_fds.items()):
+            if handle not in wanted or wanted[handle][0] != events:
+                self._forget_stream(handle)
+        for handle, (events, handler) in wanted.items():
+            if handle not in self._stream_fds:
+                self._epoll.register(handle, events)
+                self._stream_fds[handle] = events
+            self._handlers[handle] = handler
+
+    def _forget_stream(self, handle: int) -> None:
+        del self._stream_fds[handle]
+        self._handlers.pop(handle, None)
+        try:
+            self._epoll.unregister(handle)
+        except (FileNotFoundError, OSError):
+            return  # closed by its owner, which takes it out of the set
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        return bool(self._ended) and not any(pump.open for pump in self._pumps())
+
+    def _turn(self) -> None:
+        self._poll_streams()
+        for handle, _events in self._epoll.poll(self._timeout_s()):
+            handler = self._handlers.get(handle)
+            if handler:
+                handler()
+        if self._budget.exceeded:
+            size = format_size(self._limits.output_size_bytes)
+            self._stop("output", Cause("output_size", "supervisor", f"output limit of {size} reached"))
+        if not self._ended:
+            self._check_clock()
+
+    def _timeout_s(self) -> float:
+        if self._ended:
+            return -1.0
+        remaining = max(self._deadline - time.monotonic(), 0.0)
+        return min(remaining, self._meter.next_check_s(self._limits))
+
+    def _check_clock(self) -> None:
+        limits = self._limits
+        if time.monotonic() >= self._deadline:
+            if self._cancelled:
+                self._kill()
+            text = f"wall time limit of {format_duration(limits.wall_time_s)} reached"
+            self._stop("timeout", Cause("wall_time", "supervisor", text))
+        self._check_meter()
+
+    def _check_meter(self) -> None:
+        over = self._meter.over(self._limits)
+        if over:
+            self._stop_for(over)
+
+    def _stop(self, outcome: str, cause: Cause) -> None:
+        """The first cause stands."""
+        if not self._outcome:
+            self._outcome, self._cause = outcome, cause
+            self._kill()
+
+    def _stop_for(self, limit: str) -> None:
+        limits = self._limits
+        texts = {
+            "memory": f"memory limit of {format_size(limits.memory_bytes)} reached",
+            "pids": f"limit of {limits.pids} processes and threads reached",
+            "cpu_time": f"CPU time limit of {format_duration(limits.cpu_time_s)} reached",
+        }
+        self._stop(limit, Cause(limit, self._meter.mechanism, texts[limit]))
+
+    def _kill(self) -> None:
+        kill(self._sandbox.init_fd)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _on_message(self) -> None:
+        message = self._sandbox.channel.receive()
+        if message is None:
+            self._unwatch(self._sandbox.channel.fileno())
+        elif message.kind == "exit":
+            self._exit = message.body
+            self._ended = self._ended or time.monotonic()
+
+    def _on_exec(self) -> None:
+        reason = os.read(self._sandbox.exec_error_fd, 1 << 16)
+        self._unwatch(self._sandbox.exec_error_fd)
+        if reason:
+            self._failure = body_error(json.loads(reason))
+
+    def _on_init_death(self) -> None:
+        self._ended = self._ended or time.monotonic()
+        self._unwatch(self._sandbox.init_fd)
+
+    def _on_refusal(self) -> None:
+        self._refusals.on_readable()
+        if self._refusals.total >= self._kill_after:
+            text = f"{self._refusals.total} system calls were refused"
+            self._stop("killed_by_policy", Cause("syscalls", "seccomp", text))
+
+    def _on_limit(self, limit: str, handle: int) -> None:
+        if limit == "memory":
+            os.read(handle, 8)
+            self._stop_for(limit)
+        elif self._group and self._group.reached(limit):
+            self._unwatch(handle)
+            self._stop_for(limit)
+
+    def _on_signal(self, wakeup_fd: int) -> None:
+        """Pass the first one on and give the payload a moment; end it at the second."""
+        number = os.read(wakeup_fd, 64)[0]
+        if self._cancelled:
+            self._kill()
+            return
+        self._cancelled = number
+        name = signal.Signals(number).name
+        if not self._outcome:
+            self._outcome, self._cause = "cancelled", Cause("signal", "supervisor", f"hivebox received {name}")
+        try:
+            signal.pidfd_send_signal(self._sandbox.payload_fd, number)
+        except ProcessLookupError:
+            return
+        self._deadline = min(self._deadline, time.monotonic() + _CANCEL_GRACE_S)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _close(self, *fds: int) -> None:
+        for pump in self._pumps():
+            pump.close()
+        if self._feeder:
+            self._feeder.finish()
+        self._epoll.close()
+        for handle in fds:
+            os.close(handle)
+
+    def _ending(self) -> Ending:
+        if not self._outcome:
+            for limit in ("memory", "pids"):
+                if self._group and self._group.reached(limit):
+                    self._stop_for(limit)
+        if isinstance(self._meter, PollMeter) and self._exit:
+            self._meter.add_reaped(*(self._exit[key] for key in ("cpu_user_s", "cpu_system_s")))
+        usage = self._meter.usage()
+        exit_code, signal_number = self._exit.get("exit_code"), self._exit.get("signal")
+        if not self._exit:
+            signal_number = int(self._cancelled or signal.SIGKILL)
+        return Ending(
+            outcome=self._outcome or self._plain_outcome(exit_code, signal_number),
+            exit_code=exit_code,
+            signal=signal_number,
+            cause=self._cause,
+            wall_s=round(self._ended - self._started, 6),
+            **usage._asdict(),
+            stdout_bytes=self._stdout.total_bytes,
+            stderr_bytes=self._stderr.total_bytes,
+            violations=self._violations(signal_number),
+            violations_dropped=self._refusals.dropped,
+        )
+
+    def _plain_outcome(self, exit_code: int | None, signal_number: int | None) -> str:
+        if signal_number == signal.SIGSYS:
+            self._cause = Cause("syscalls", "seccomp", "a system call of a foreign architecture was made")
+            return "killed_by_policy"
+        if signal_number == signal.SIGXFSZ:
+            size = format_size(self._limits.file_size_bytes)
+            self._cause = Cause("file_size", "rlimit", f"file size limit of {size} reached")
+        if signal_number == signal.SIGXCPU:
+            self._cause = Cause("cpu_time", "rlimit", f"CPU time limit of {self._limits.cpu_time_s:g} s reached")
+            return "cpu_time"
+        if signal_number is not None:
+            return "signaled"
+        return "ok" if exit_code == 0 else "failed"
+
+    def _violations(self, signal_number: int | None) -> tuple[Violation, ...]:
+        found = self._refusals.violations()
+        if signal_number == signal.SIGSYS:
+            found += (Violation("syscall", "foreign_architecture", (), 0, 0.0, 1),)
+        return found

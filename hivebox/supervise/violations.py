@@ -1,0 +1,50 @@
+"""Refused system calls: answered, named, counted, bounded."""
+
+from __future__ import annotations
+
+import time
+
+from hivebox.kernel import seccomp
+from hivebox.kernel.syscall_table import syscall_name
+from hivebox.report import Violation
+
+_EPERM, _ENOSYS = 1, 38
+_MAX_DISTINCT = 100
+
+
+class Refusals:
+    """Answers every notification with an error, at once: the supervisor performs nothing on a payload's behalf."""
+
+    def __init__(self, notify_fd: int, started: float) -> None:
+        self._notify_fd = notify_fd
+        self._started = started
+        self._acts: dict[tuple[str, tuple[int, ...]], Violation] = {}
+        self.total = 0
+        self.dropped = 0
+
+    def on_readable(self) -> None:
+        """Answer one refused call. A number without a name is one this version does not know: ENOSYS, so that a
+        newer libc falls back."""
+        call = seccomp.receive(self._notify_fd)
+        if call is None:
+            return
+        name = syscall_name(call.number)
+        seccomp.refuse(self._notify_fd, call.cookie, _EPERM if name else _ENOSYS)
+        self.total += 1
+        self._note(name or f"syscall_{call.number}", call)
+
+    def _note(self, name: str, call: seccomp.RefusedCall) -> None:
+        key = (name, call.arguments)
+        known = self._acts.get(key)
+        if known:
+            self._acts[key] = known._replace(count=known.count + 1)
+        elif len(self._acts) < _MAX_DISTINCT:
+            first_s = round(time.monotonic() - self._started, 6)
+            detail = tuple(hex(argument) for argument in call.arguments)
+            self._acts[key] = Violation("syscall", name, detail, call.pid, first_s, 1)
+        else:
+            self.dropped += 1
+
+    def violations(self) -> tuple[Violation, ...]:
+        """What was refused, in order of first occurrence."""
+        return tuple(self._acts.values())
