@@ -18,6 +18,12 @@ def attempt(what, act):
         print(f"{what:<28} DONE")
 
 
+def reach_the_network():
+    """Connecting a datagram socket sends nothing; it only asks whether there is a way out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("198.51.100.1", 53))
+
+
 def mount():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) < 0:
@@ -25,7 +31,7 @@ def mount():
 
 
 attempt("read /root/.ssh/id_ed25519", lambda: open("/root/.ssh/id_ed25519").close())
-attempt("connect to 198.51.100.1:443", lambda: socket.create_connection(("198.51.100.1", 443), timeout=2))
+attempt("reach the network", reach_the_network)
 attempt("fork", os.fork)
 attempt("mount a file system", mount)
 attempt("write /usr/bin/python3", lambda: open("/usr/bin/python3", "w").close())

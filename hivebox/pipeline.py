@@ -98,7 +98,7 @@ def _supervise(plan: Plan, sandbox: Sandbox, inputs: Inputs) -> Finished:
 def _subjects(inputs: Inputs, plan: Plan) -> Subjects:
     """What the record is about, by digest."""
     subjects: Subjects = [("policy", inputs.policy_sha256)]
-    if len(inputs.tree.digest) == 64:  # noqa: PLR2004  # the host recipe is not content-addressed
+    if len(inputs.tree.digest) == 64:  # the host recipe is not content-addressed
         subjects.append(("rootfs", inputs.tree.digest))
     for step in plan.steps:
         if isinstance(step, Script):

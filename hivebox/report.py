@@ -36,7 +36,7 @@ class Violation(NamedTuple):
     detail: tuple[str, ...]
     pid: int
     first_s: float
-    count: int
+    times: int
 
 
 class Output(NamedTuple):

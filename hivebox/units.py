@@ -55,7 +55,9 @@ def parse_duration(value: str | int | float) -> float:
         digits, unit = _split(str(value))
         parsed = _number(digits)
         if parsed is None or unit not in _DURATION:
-            raise HiveboxError(f"not a duration: {value!r}", "expected a number with ms, s, m, h or d", "write 10s or 5m")
+            raise HiveboxError(
+                f"not a duration: {value!r}", "expected a number with ms, s, m, h or d", "write 10s or 5m"
+            )
         seconds = parsed * _DURATION[unit]
     if not 0 < seconds < 1e9:
         raise HiveboxError(f"duration out of range: {value!r}", "expected more than 0 and less than 1e9 seconds")

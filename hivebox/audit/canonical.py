@@ -97,9 +97,8 @@ def _integer(value: int) -> str:
 def _fraction(value: float) -> str:
     if not -_LARGEST_FRACTION < value < _LARGEST_FRACTION:  # false for NaN too
         raise NotCanonicalError(f"a number that is not finite or not below 2**53: {value!r}")
-    whole, _, decimals = f"{value:.9f}".partition(".")
-    text = f"{whole}.{decimals.rstrip('0') or '0'}"
-    return "0.0" if text == "-0.0" else text
+    whole, _, decimals = f"{value:z.9f}".partition(".")  # z: no minus before a zero
+    return f"{whole}.{decimals.rstrip('0') or '0'}"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hivebox.audit import envelope, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
+from hivebox.audit.journal import LOCK_TIMEOUT_S, lock
 from hivebox.errors import HiveboxError, from_os_error
 
 
@@ -19,6 +22,10 @@ class Entry(NamedTuple):
     raw: bytes
     sealed: envelope.Envelope
     record: statement.Record
+
+    def sha256(self) -> str:
+        """Of the line without its newline: what the next record's ``prev`` has to say."""
+        return hashlib.sha256(self.raw).hexdigest()
 
 
 class Run(NamedTuple):
@@ -37,7 +44,7 @@ def read_lines(path: str) -> Iterator[bytes]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            lock(fd, fcntl.LOCK_SH, path, time.monotonic() + LOCK_TIMEOUT_S)
             rest = os.fstat(fd).st_size
             fcntl.flock(fd, fcntl.LOCK_UN)
             while line := file.readline(min(rest, MAX_LINE_BYTES + 1)):

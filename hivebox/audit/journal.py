@@ -20,6 +20,7 @@ from hivebox.audit.envelope import MAX_LINE_BYTES
 from hivebox.errors import HiveboxError, from_os_error
 
 NAME = "ledger.jsonl"
+LOCK_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 16 << 10
 _PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
@@ -66,6 +67,8 @@ class Journal(NamedTuple):
         try:
             write_all(self.fd, line + b"\n")
             os.fdatasync(self.fd)
+            if not before:
+                os.fsync(self.dir_fd)  # the first record is durable only with the ledger's name
         except BaseException as error:
             self._undo(before)
             if isinstance(error, OSError):
@@ -109,6 +112,20 @@ class Journal(NamedTuple):
         return HiveboxError("cannot add to the audit ledger", f"{self.path}: {why}", hint)
 
 
+def lock(fd: int, operation: int, path: str, deadline_s: float) -> None:
+    """flock(2) with an end: ``operation`` is LOCK_EX or LOCK_SH, ``deadline_s`` on the monotonic clock."""
+    pause_s = _PAUSE_S
+    while True:
+        try:
+            return fcntl.flock(fd, operation | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline_s:
+                why = f"{path}: another process has held its lock for too long"
+                raise HiveboxError("cannot lock the audit ledger", why, f"see who: fuser -v {path}") from error
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
 @contextlib.contextmanager
 def open_journal(state_dir: str, lock_timeout_s: float) -> Iterator[Journal]:
     """The ledger of ``state_dir``, made if missing, locked against every other writer until the end of the block."""
@@ -133,7 +150,7 @@ def _open_locked(dir_fd: int, path: str, lock_timeout_s: float) -> int:
         try:
             check_regular(fd, path)
             check_private(fd, path, OTHERS_WRITE)
-            _lock(fd, path, deadline_s)
+            lock(fd, fcntl.LOCK_EX, path, deadline_s)
             # Moved away or removed while we waited: a record written to it would be lost without a word.
             if _is_named(dir_fd, fd):
                 return fd
@@ -148,9 +165,7 @@ def _open(dir_fd: int, path: str) -> int:
     try:
         return os.open(NAME, flags, dir_fd=dir_fd)
     except FileNotFoundError:
-        fd = os.open(NAME, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
-        os.fsync(dir_fd)
-        return fd
+        return os.open(NAME, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
     except OSError as error:
         error.filename = path
         if error.errno != errno.ELOOP:
@@ -159,19 +174,6 @@ def _open(dir_fd: int, path: str) -> int:
         raise HiveboxError(
             "refusing an audit ledger that is a symbolic link", path, "put the file itself there"
         ) from error
-
-
-def _lock(fd: int, path: str, deadline_s: float) -> None:
-    pause_s = _PAUSE_S
-    while True:
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline_s:
-                why = f"{path}: another process holds its lock"
-                raise HiveboxError("cannot write the audit record", why, f"see who: fuser -v {path}") from error
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
 def _is_named(dir_fd: int, fd: int) -> bool:

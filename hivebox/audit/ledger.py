@@ -11,8 +11,6 @@ from hivebox.audit import canonical, envelope, journal, statement
 from hivebox.audit.keys import Signer, load_signer
 from hivebox.errors import HiveboxError
 
-LOCK_TIMEOUT_S = 10.0
-
 
 class Appended(NamedTuple):
     """Where a record is. ``line_sha256`` with ``seq`` is the head that a later verification can hold the ledger to."""
@@ -32,7 +30,7 @@ class Ledger:
         self,
         state_dir: str,
         clock: Callable[[], statement.Moment] = statement.now,
-        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        lock_timeout_s: float = journal.LOCK_TIMEOUT_S,
     ) -> None:
         self._state_dir = os.path.abspath(state_dir)
         self._clock = clock

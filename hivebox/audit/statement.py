@@ -67,6 +67,8 @@ def boot_id() -> str:
 
 def encode(record: Record) -> bytes:
     """The payload to sign. Raises NotCanonicalError for content that JSON cannot carry, RuleError for a bad shape."""
+    if record.event not in EVENTS:
+        raise RuleError("event", "one of " + ", ".join(EVENTS), repr(record.event))
     predicate = {
         **record.predicate,
         "event": record.event,

@@ -11,43 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hivebox.audit import envelope, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
+from hivebox.audit.rules import ERROR, RULES, Finding
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-ERROR, WARNING, NOTICE = "error", "warning", "notice"
-# What breaks each rule. An error means: this ledger is not what was written.
-RULES = {
-    "line": (ERROR, "a line is too long"),
-    "torn": (ERROR, "the last line has no end"),
-    "envelope": (ERROR, "a line is not one canonical DSSE envelope"),
-    "key": (ERROR, "signed with a key that is not among those given"),
-    "signature": (ERROR, "the signature does not fit: the record was edited"),
-    "statement": (ERROR, "the payload is not one canonical in-toto statement"),
-    "predicate": (ERROR, "a field that every record has is missing or malformed"),
-    "prev": (ERROR, "the line before is not the one this record was written after"),
-    "gap": (ERROR, "records were deleted"),
-    "order": (ERROR, "records were moved"),
-    "duplicate": (ERROR, "a line is there twice"),
-    "replay": (ERROR, "a line was copied from further up"),
-    "head": (ERROR, "the ledger does not have the known head: its end was cut off or rewritten"),
-    "run": (ERROR, "the records of a run are not one start and at most one end"),
-    "event": (WARNING, "an event that this version does not know"),
-    "recovered": (WARNING, "a torn line was dropped after a crash"),
-    "clock": (WARNING, "time went backwards"),
-    "incomplete": (NOTICE, "a run has no end: it is running, or hivebox was killed"),
-}
 _DIGEST_BYTES = 32
-
-
-class Finding(NamedTuple):
-    """``line`` counts from 1; 0 is the ledger as a whole. ``severity`` is error, warning or notice."""
-
-    line: int
-    rule: str
-    expected: str
-    got: str
-    severity: str
 
 
 class Head(NamedTuple):
@@ -100,6 +69,7 @@ class Verifier:
         self._records = 0
         self._runs = 0
         self._next_seq = 0
+        self._unread = 0  # lines since the last record in place; each may have been a record, or never one
         self._head: Head | None = None
         self._head_met = False
         self._gaps: list[tuple[int, range]] = []
@@ -120,7 +90,7 @@ class Verifier:
             record = self._open(body)
         except RuleError as error:
             self._add(error.rule, error.expected, error.got)
-            self._next_seq += 1  # the line that should have been here, as far as anyone can tell
+            self._unread += 1
         else:
             self._records += 1
             if self._in_place(record, digest.digest()):
@@ -156,11 +126,11 @@ class Verifier:
             self._late.add(record.seq)
             self._add(*self._misplaced(record, digest))
             return False
-        if record.seq > self._next_seq:
-            self._gaps.append((self._line, range(self._next_seq, record.seq)))
+        if record.seq > self._next_seq + self._unread:
+            self._gaps.append((self._line, range(self._next_seq + self._unread, record.seq)))
         elif record.prev != before:
             self._add("prev", record.prev, before)
-        self._next_seq = record.seq + 1
+        self._next_seq, self._unread = record.seq + 1, 0
         self._head = Head(record.seq, digest.hex())
         self._head_met = self._head_met or self._head == self._expected_head
         return True

@@ -15,7 +15,7 @@ from hivebox.plan.resolve import Request
 from hivebox.policy.load import load_policy, override, policy_sha256
 from hivebox.policy.model import Mount, Policy
 from hivebox.report import Report
-from hivebox.rootfs.store import Tree, ensure
+from hivebox.rootfs.store import ensure
 from hivebox.supervise.supervise import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
 
@@ -119,7 +119,7 @@ def _number(option: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1e6:  # noqa: PLR2004
+    if not 0 < value < 1e6:
         raise HiveboxError(f"bad value for {option}: {text!r}", "expected a positive number", f"write {option} 4")
     return value
 
@@ -206,7 +206,7 @@ def _write_report(report: Report, path: str) -> None:
         _print_json(report.plain())
         return
     try:
-        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+        with open(path, "w", encoding="utf-8") as file:
             file.write(json.dumps(report.plain(), indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise from_os_error("cannot write the report", error, "the run itself is in the audit ledger") from error
@@ -217,10 +217,12 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
     lines = []
     ending = report.ending
     if ending.cause:
-        usage = f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
+        usage = (
+            f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
+        )
         lines.append(f"stopped: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
     for violation in ending.violations[:5]:
-        times = f", {violation.count} times" if violation.count > 1 else ""
+        times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
     hidden = len(ending.violations) - 5 + ending.violations_dropped
     if hidden > 0:

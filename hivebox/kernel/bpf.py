@@ -29,7 +29,7 @@ CONTROL_FD = 1000
 _INSTRUCTION = struct.Struct("=HBBI")  # code, jump if true, jump if false, constant
 _LOAD, _JUMP_IF_EQUAL = 0x20, 0x15  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K
 _ARGUMENT_5 = 16 + 8 * 5  # offset in struct seccomp_data; little-endian, so the low half comes first
-_LOW, _HIGH = 0xFFFF_FFFF, 32
+_LOW = 0xFFFF_FFFF
 
 _SOURCES = ("policy/syscall_groups.py", "policy/syscall_filters.py", "policy/syscall_numbers.py",
             "kernel/bpf.py", "kernel/seccomp_compile.py")  # fmt: skip
@@ -46,28 +46,30 @@ def patch_exec_magic(program: bytes, magic: int) -> bytes:
     """The program that lets ``execveat(..., magic)`` through, for one run. An unpatched program would accept the
     placeholder, which is no secret: so patch always, with a value nobody keeps where nothing is to be exec'd.
 
-    Raises HiveboxError unless the placeholder is found exactly once, as libseccomp writes a 64-bit comparison.
+    Raises HiveboxError unless the placeholder is compared with exactly once.
     """
     if not 0 < magic < 1 << 64 or magic == EXEC_MAGIC_PLACEHOLDER:
         raise HiveboxError("cannot patch the seccomp program", "the magic is not a secret 64-bit number", "report this")
-    high, low = EXEC_MAGIC_PLACEHOLDER >> _HIGH, EXEC_MAGIC_PLACEHOLDER & _LOW
-    code = instructions(program)
-    tests = [
-        index for index, (op, _, _, constant) in enumerate(code) if op == _JUMP_IF_EQUAL and constant in (high, low)
-    ]
-    # load high, compare, load low, compare
-    expected = [(_LOAD, _ARGUMENT_5 + 4), (_JUMP_IF_EQUAL, high), (_LOAD, _ARGUMENT_5), (_JUMP_IF_EQUAL, low)]
-    first = tests[0] - 1 if tests else -1
-    if len(tests) != 2 or first < 0 or [(op, k) for op, _, _, k in code[first : first + 4]] != expected:
-        raise HiveboxError(
-            "cannot patch the seccomp program",
-            f"expected the launcher's exec once, found {len(tests)} of its 2 comparisons",
-            "report this with the version of libseccomp",
-        )
+    first = _find_magic(program)
     patched = bytearray(program)
-    for index, half in zip(tests, (magic >> _HIGH, magic & _LOW), strict=True):
+    for index, half in ((first + 1, magic >> 32), (first + 3, magic & _LOW)):
         struct.pack_into("=I", patched, index * _INSTRUCTION.size + 4, half)
     return bytes(patched)
+
+
+def _find_magic(program: bytes) -> int:
+    """The index of the four instructions that libseccomp makes of one 64-bit comparison."""
+    high, low = EXEC_MAGIC_PLACEHOLDER >> 32, EXEC_MAGIC_PLACEHOLDER & _LOW
+    steps = [(code, constant) for code, _, _, constant in instructions(program)]
+    wanted = [(_LOAD, _ARGUMENT_5 + 4), (_JUMP_IF_EQUAL, high), (_LOAD, _ARGUMENT_5), (_JUMP_IF_EQUAL, low)]
+    found = [index for index in range(len(steps)) if steps[index : index + len(wanted)] == wanted]
+    if len(found) != 1 or sum(constant in (high, low) for _, constant in steps) > len((high, low)):
+        raise HiveboxError(
+            "cannot patch the seccomp program",
+            f"expected one comparison with the launcher's placeholder, found {len(found)}",
+            "report this with the version of libseccomp",
+        )
+    return found[0]
 
 
 def program_for(policy: Policy) -> tuple[bytes, str]:
@@ -76,8 +78,7 @@ def program_for(policy: Policy) -> tuple[bytes, str]:
     Raises HiveboxError when it has to be compiled and cannot be.
     """
     key = _cache_key(policy)
-    directory = os.path.join(state_dir(), "cache", "seccomp")
-    path = os.path.join(directory, key + ".bpf")
+    path = os.path.join(state_dir(), "cache", "seccomp", key + ".bpf")
     cached = _read(path, key)
     if cached:
         return cached
@@ -86,7 +87,7 @@ def program_for(policy: Policy) -> tuple[bytes, str]:
     program = seccomp_compile.compile_program(policy)
     digest = hashlib.sha256(program).hexdigest()
     library = seccomp_compile.library_path()
-    _write(directory, path, {"key": key, "sha256": digest, "library": library, **_fingerprint(library)}, program)
+    _write(path, {"key": key, "sha256": digest, "library": library, **_fingerprint(library)}, program)
     return program, digest
 
 
@@ -123,10 +124,11 @@ def _read(path: str, key: str) -> tuple[bytes, str] | None:
     return program, digest
 
 
-def _write(directory: str, path: str, header: dict[str, Any], program: bytes) -> None:
+def _write(path: str, header: dict[str, Any], program: bytes) -> None:
     temporary = f"{path}.{os.getpid()}"
     try:
-        make_private_dir(directory)
+        for directory in (state_dir(), os.path.join(state_dir(), "cache"), os.path.dirname(path)):
+            make_private_dir(directory)
         with open(temporary, "wb") as file:  # noqa: PTH123
             file.write(json.dumps(header).encode() + b"\n" + program)
         os.replace(temporary, path)  # noqa: PTH105

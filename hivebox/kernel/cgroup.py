@@ -119,7 +119,7 @@ def reap(parent: str) -> None:
     """Remove the groups of supervisors that no longer live. A group that still has processes stays (EBUSY)."""
     for name in os.listdir(parent):
         parts = name.split(".")
-        if not name.startswith(_PREFIX) or len(parts) != 4 or not parts[1].isdigit():  # noqa: PLR2004
+        if not name.startswith(_PREFIX) or len(parts) != 4 or not parts[1].isdigit():
             continue
         if start_time(int(parts[1])) == parts[2]:
             continue
@@ -201,7 +201,8 @@ class CgroupV1:
         self._cpu_fd = self._open(f"{self._paths['cpuacct']}/cpuacct.usage", os.O_RDONLY)
 
     def watch(self) -> dict[int, tuple[str, int]]:
-        return {self._oom_fd: ("memory", select.EPOLLIN), self._pids_fd: ("pids", select.EPOLLPRI)}
+        # pids.events is not here: in v1 hierarchies the kernel changes it without waking anyone (seen on 6.18).
+        return {self._oom_fd: ("memory", select.EPOLLIN)}
 
     def reached(self, limit: str) -> bool:
         if limit == "memory":
@@ -235,7 +236,7 @@ class CgroupV1:
         if "blkio" in self._paths:
             for line in read(f"{self._paths['blkio']}/blkio.throttle.io_service_bytes").splitlines():
                 fields = line.split()
-                if len(fields) == 3 and fields[1] in totals:  # noqa: PLR2004
+                if len(fields) == 3 and fields[1] in totals:
                     totals[fields[1]] += int(fields[2])
         return totals
 

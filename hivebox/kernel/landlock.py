@@ -39,8 +39,8 @@ def handled(version: int) -> int:
 def create_ruleset(version: int) -> int:
     """landlock_create_ruleset(2): all file rights denied unless a rule grants them; from version 6 also signals and
     abstract sockets to processes outside. The caller closes the descriptor."""
-    scoped = _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL if version >= 6 else 0  # noqa: PLR2004
-    attributes = struct.pack("=QQQ", handled(version), 0, scoped)[: 24 if version >= 6 else 8]  # noqa: PLR2004
+    scoped = _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL if version >= 6 else 0
+    attributes = struct.pack("=QQQ", handled(version), 0, scoped)[: 24 if version >= 6 else 8]
     return syscall("landlock_create_ruleset", attributes, len(attributes), 0, detail="create")
 
 

@@ -96,7 +96,7 @@ def drop_capabilities() -> None:
 
 def last_capability() -> int:
     """The highest capability number of the running kernel."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
         return int(file.read())
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 from hivebox.errors import HiveboxError, errno_text
@@ -32,9 +31,10 @@ _LAUNCHER_RULES = (
 )
 
 
-def _pyseccomp() -> ModuleType:
+def _pyseccomp() -> Any:
+    """The module. Its import takes 50 ms: it runs ldconfig to find the library."""
     try:
-        import pyseccomp  # noqa: PLC0415  # 50 ms, and looks for a compiler to find the library
+        import pyseccomp  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:
         raise HiveboxError("cannot compile the seccomp program", str(error), _INSTALL_HINT) from error
     return pyseccomp
@@ -74,7 +74,7 @@ def compile_program(policy: Policy) -> bytes:
     return program
 
 
-def _build(pyseccomp: ModuleType, policy_rules: Iterable[SyscallRule]) -> bytes:
+def _build(pyseccomp: Any, policy_rules: Iterable[SyscallRule]) -> bytes:
     seccomp_filter = pyseccomp.SyscallFilter(pyseccomp.NOTIFY)
     seccomp_filter.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
     seccomp_filter.set_attr(pyseccomp.Attr.CTL_NNP, 0)  # a step of its own
@@ -90,7 +90,7 @@ def _build(pyseccomp: ModuleType, policy_rules: Iterable[SyscallRule]) -> bytes:
     return _export(seccomp_filter)
 
 
-def _add(pyseccomp: ModuleType, seccomp_filter: Any, number: int, rule: SyscallRule) -> None:
+def _add(pyseccomp: Any, seccomp_filter: Any, number: int, rule: SyscallRule) -> None:
     action = pyseccomp.ERRNO(rule.errno) if rule.errno else pyseccomp.ALLOW
     comparisons = (pyseccomp.Arg(item.argument, pyseccomp.MASKED_EQ, item.mask, item.value) for item in rule.conditions)
     seccomp_filter.add_rule_exactly(action, number, *comparisons)

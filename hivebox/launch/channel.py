@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import array
 import json
-import os
 from typing import Any, NamedTuple
-
-import _socket
 
 from hivebox.errors import HiveboxError
 

@@ -93,9 +93,9 @@ def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         control_fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, CONTROL_FD)
         if control_fd != CONTROL_FD:
             raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
+        control = Channel.on(control_fd)
         for step in plan.steps:
             _apply(step, "payload")
-        control = Channel.on(control_fd)
         control.send("ready", fds=plan.notify_fds())
         if os.read(control_fd, 1):
             plan.execute.exec()

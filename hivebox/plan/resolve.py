@@ -29,7 +29,7 @@ _BY_SUFFIX = {".py": "python3", ".sh": "bash", ".bash": "bash", ".js": "node", "
 
 class Request(NamedTuple):
     """What the caller asks for, beside the policy. Exactly one of ``script`` and ``command`` is set; ``arguments``
-    follow it. ``project`` is an absolute directory that is granted at its own path and becomes the working directory."""
+    follow it. ``project`` is an absolute directory, granted at its own path, that becomes the working directory."""
 
     script: str = ""
     command: str = ""

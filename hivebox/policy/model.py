@@ -57,7 +57,7 @@ class Limits(NamedTuple):
     cpu_time_s: float = 30.0
     memory_bytes: int = 512 << 20
     pids: int = 64
-    cpus: float = 0.0  # 0.0: all of the host's; the only limit with an "off", since CPU time bounds the total
+    cpus: float = 0.0  # 0.0: ``all`` of the host's; the only limit with an "off", since CPU time bounds the total
     file_size_bytes: int = 64 << 20
     open_files: int = 256
     workdir_size_bytes: int = 64 << 20
@@ -85,7 +85,9 @@ class Bounds(NamedTuple):
     """What security_policy.yml lets any profile or command line grant. None means unbounded.
 
     ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
-    which paths may be granted (overlay counts as read_only). ``required`` names controls no profile may mark optional.
+    which paths may be granted (overlay counts as read_only). ``groups`` bounds ``syscalls.allow`` too: a call outside
+    them must be in ``calls``. ``required`` names controls no profile may mark optional. ``origins`` says where each
+    bound is written, as (key, "file:line").
     """
 
     limits: tuple[tuple[str, float], ...] = ()
@@ -98,7 +100,7 @@ class Bounds(NamedTuple):
     work_exec: bool = True
     without_cgroup: tuple[str, ...] = ("refuse", "poll")
     required: tuple[str, ...] = ()
-    source: str = ""
+    origins: tuple[tuple[str, str], ...] = ()
 
 
 class Policy(NamedTuple):
@@ -118,8 +120,9 @@ class Policy(NamedTuple):
     bounds: Bounds = Bounds()
 
 
-# Controls that ``optional:`` and ``required:`` may name; every one is a step of that name.
-CONTROLS = ("landlock", "cgroup")
+# Controls that ``optional:`` and ``required:`` may name; every one is a step of that name. What happens without a
+# control group is ``limits.without_cgroup``.
+CONTROLS = ("landlock",)
 
 
 def policy_to_plain(policy: Policy) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def _between(argument: int, first: int, last: int) -> Iterable[Condition]:
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
-# A set-user-ID file left in a granted directory would run as this user for whoever starts it outside, where no_new_privs
-# does not hold. (As systemd's RestrictSUIDSGID= does; open and its kin take a mode only with these flags.)
+# A set-user-ID file left in a granted directory would run as this user for whoever starts it outside, where
+# no_new_privs does not hold. (As systemd's RestrictSUIDSGID=; open and its kin take a mode only with these flags.)
 _SET_ID_BITS = 0o6000
 _O_CREAT_OR_TMPFILE = 0o100 | 0o20000000
 _S_IFMT = 0o170000
@@ -111,7 +111,8 @@ _IOCTL = (
     *(0x80045430, 0x40045431, 0x80045439, 0x5441, 0x5420),  # TIOCGPTN TIOCSPTLCK TIOCGPTLCK TIOCGPTPEER TIOCPKT
     0x40049409,  # FICLONE: cp tries it on every file
     *(0x8905, 0x8910, 0x8912, 0x8913, 0x8915),  # SIOCATMARK, SIOCGIFNAME CONF FLAGS ADDR
-    *(0x8919, 0x891B, 0x8921, 0x8927, 0x8933),  # SIOCGIFBRDADDR NETMASK MTU HWADDR INDEX
+    *(0x8917, 0x8919, 0x891B, 0x8921, 0x8927),  # SIOCGIFDSTADDR BRDADDR NETMASK MTU HWADDR
+    *(0x8933, 0x8942, 0x8970),  # SIOCGIFINDEX TXQLEN MAP
 )
 # An allowlist, because each driver and file system brings its own commands. Not there, among 1,000 others: TIOCSTI
 # and TIOCLINUX (type into the caller's terminal), TIOCSETD (loads line disciplines), TIOCCONS, SIOCSIF*, KVM, FS_IOC_*.
@@ -159,43 +160,54 @@ def _setsockopt() -> tuple[Conditions, ...]:
 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
-# call -> alternatives; the call is allowed when one of them holds.
-_FILTERS: dict[str, tuple[Conditions, ...]] = {
-    "chmod": _mode(1),
-    "fchmod": _mode(1),
-    "fchmodat": _mode(2),
-    "fchmodat2": _mode(2),
-    "mkdir": _mode(1),
-    "mkdirat": _mode(2),
-    "creat": _mode(1),
-    "open": _open(1, 2),
-    "openat": _open(2, 3),
-    "mknod": _mknod(1),
-    "mknodat": _mknod(2),
-    "ioctl": _equal(1, *_IOCTL),
-    "prctl": _equal(0, *_PRCTL),
-    "personality": _equal(0, 0, 0xFFFF_FFFF),  # PER_LINUX and the query; READ_IMPLIES_EXEC and no-ASLR are refused
-    # Its own limits, and reading anyone's: the sandbox's init runs as the same user.
-    "prlimit64": (*_equal(0, 0), (Condition(2, _POINTER, 0),)),
-    # Always true for the kernel's own flags. Keeps one shape of rule, so that the launcher's exec can be patched in.
-    "execveat": ((_without(4, 0xFFFC_0000),),),
-    "socket": _socket(),
-    "socketpair": _equal(0, _AF_UNIX),
-    "setsockopt": _setsockopt(),
+
+class Filter(NamedTuple):
+    """``only`` says in words what ``alternatives`` test; the call is allowed when one of them holds."""
+
+    only: str
+    alternatives: tuple[Conditions, ...]
+
+
+_NO_SET_ID = "without set-user-ID and set-group-ID bits"
+
+_FILTERS: dict[str, Filter] = {
+    "chmod": Filter(_NO_SET_ID, _mode(1)),
+    "fchmod": Filter(_NO_SET_ID, _mode(1)),
+    "fchmodat": Filter(_NO_SET_ID, _mode(2)),
+    "fchmodat2": Filter(_NO_SET_ID, _mode(2)),
+    "mkdir": Filter(_NO_SET_ID, _mode(1)),
+    "mkdirat": Filter(_NO_SET_ID, _mode(2)),
+    "creat": Filter(_NO_SET_ID, _mode(1)),
+    "open": Filter(_NO_SET_ID, _open(1, 2)),
+    "openat": Filter(_NO_SET_ID, _open(2, 3)),
+    "mknod": Filter("regular files, FIFOs and sockets", _mknod(1)),
+    "mknodat": Filter("regular files, FIFOs and sockets", _mknod(2)),
+    "ioctl": Filter("terminal state, byte counts, flags of a descriptor, reading interfaces", _equal(1, *_IOCTL)),
+    "prctl": Filter("name, parent-death signal and queries of itself", _equal(0, *_PRCTL)),
+    # READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the next program.
+    "personality": Filter("the query and PER_LINUX", _equal(0, 0, 0xFFFF_FFFF)),
+    # The sandbox's init runs as the same user.
+    "prlimit64": Filter("setting its own, reading anyone's", (*_equal(0, 0), (Condition(2, _POINTER, 0),))),
+    # Holds for every flag there is. It keeps the shape of the rule, so that the launcher's exec can be patched in.
+    "execveat": Filter("flags that exist", ((_without(4, 0xFFFC_0000),),)),
+    "socket": Filter("Unix sockets, TCP, UDP", _socket()),
+    "socketpair": Filter("Unix sockets", _equal(0, _AF_UNIX)),
+    "setsockopt": Filter("options that bring no BPF, kernel TLS or netfilter", _setsockopt()),
 }
+_PROCESSES = Filter("no new namespaces", ((_without(0, _CLONE_NAMESPACES),),))
+# vfork and posix_spawn set CLONE_VM without CLONE_THREAD: processes.
+_THREADS = Filter("threads", ((Condition(0, _CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD),),))
+# A program run from an executable memfd is in no mount: "nothing writable is executable" would not hold.
+_NOEXEC_MEMFD = Filter("with MFD_NOEXEC_SEAL", ((Condition(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),),))
 
 
-def alternatives(call: str, policy: Policy, granted_calls: Container[str]) -> tuple[Conditions, ...]:
-    """The argument filter of one granted call; ``((),)`` for a call that is allowed whatever its arguments."""
+def filter_of(call: str, policy: Policy, granted_calls: Container[str]) -> Filter | None:
+    """The argument filter of one granted call; None for a call that is allowed whatever its arguments."""
     if call == "clone":
-        # Without fork(2), threads only. vfork and posix_spawn set CLONE_VM without CLONE_THREAD: processes.
-        if "fork" in granted_calls:
-            return ((_without(0, _CLONE_NAMESPACES),),)
-        return ((Condition(0, _CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD),),)
+        return _PROCESSES if "fork" in granted_calls else _THREADS
     if call == "memfd_create" and not policy.filesystem.work_exec:
-        # Else a program is run that is in no mount: "nothing writable is executable" would not hold.
-        return ((Condition(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),),)
-    return _FILTERS.get(call, ((),))
+        return _NOEXEC_MEMFD
+    return _FILTERS.get(call)
 
 
 def _quiet(granted_calls: Container[str]) -> Iterable[SyscallRule]:
@@ -212,11 +224,10 @@ def _quiet(granted_calls: Container[str]) -> Iterable[SyscallRule]:
 
 
 def rules(policy: Policy) -> tuple[SyscallRule, ...]:
-    """The whole filter of a policy, in a fixed order. Raises HiveboxError for a group there is not."""
+    """The whole filter of a policy, in a fixed order. Raises HiveboxError for a group or call there is not."""
     granted_calls = granted(policy.syscalls)
-    allowed = (
-        SyscallRule(call, conditions)
-        for call in sorted(granted_calls)
-        for conditions in alternatives(call, policy, granted_calls)
-    )
+    allowed: list[SyscallRule] = []
+    for call in sorted(granted_calls):
+        filtered = filter_of(call, policy, granted_calls)
+        allowed.extend(SyscallRule(call, conditions) for conditions in (filtered.alternatives if filtered else ((),)))
     return (*allowed, *_quiet(granted_calls))

@@ -17,8 +17,8 @@ from hivebox.policy.syscall_numbers import all_names
 
 GROUPS: dict[str, dict[str, str]] = {
     "@base": {
-        "start and end of a program: loader, libc, vDSO, signal return, uprobe trampoline": (
-            "arch_prctl set_tid_address set_robust_list rseq exit exit_group restart_syscall rt_sigreturn uretprobe"
+        "start and end of a program: loader, libc, signal return, the host's uprobes": (
+            "arch_prctl set_tid_address set_robust_list rseq exit exit_group restart_syscall rt_sigreturn uprobe uretprobe"
         ),
         "its own memory; locking is bounded by RLIMIT_MEMLOCK": (
             "brk mmap munmap mremap mprotect madvise msync mlock mlock2 munlock mseal map_shadow_stack futex"
@@ -47,7 +47,8 @@ GROUPS: dict[str, dict[str, str]] = {
             " timer_create timer_settime timer_gettime timer_getoverrun timer_delete times"
         ),
         "signals: what they can reach is decided by the PID namespace": (
-            "rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause kill tkill tgkill"
+            "rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigtimedwait sigaltstack pause"
+            " kill tkill tgkill"
         ),
         "who and where am I": (
             "getpid getppid gettid getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid getgroups"
@@ -73,6 +74,9 @@ GROUPS: dict[str, dict[str, str]] = {
             "fork vfork clone"
         ),
         "children and process groups": "wait4 waitid setpgid setsid pidfd_open pidfd_send_signal",
+        "posix_spawn's RESETIDS, su-like tools: without a capability the only ids to set are its own": (
+            "setuid setgid setreuid setregid setresuid setresgid"
+        ),
         "signals with a value: what they can reach is decided by the PID namespace": (
             "rt_sigqueueinfo rt_tgsigqueueinfo"
         ),
@@ -82,8 +86,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "@network-local": {
         "sockets: what they can reach is decided by the network namespace, families and types by the filter": (
-            "socket socketpair bind connect listen accept accept4 shutdown getsockname getpeername getsockopt setsockopt"
-            " sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg"
+            "socket socketpair bind connect listen accept accept4 shutdown getsockname getpeername"
+            " getsockopt setsockopt sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg"
         ),
     },
     "@node": {
@@ -95,9 +99,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "System V shared memory, semaphores, queues: they live and end with the IPC namespace": (
             "shmget shmat shmctl shmdt semget semop semtimedop semctl msgget msgsnd msgrcv msgctl"
         ),
-        "POSIX message queues, likewise": (
-            "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"
-        ),
+        "POSIX message queues, likewise": ("mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"),
     },
 }
 
@@ -108,7 +110,9 @@ QUIET: dict[str, tuple[int, str]] = {
     "openat2": (38, "its flags are behind a pointer; libraries fall back to openat"),
     "get_mempolicy": (38, "libnuma takes it for a machine without NUMA"),
     "set_mempolicy": (38, "as get_mempolicy"),
+    "mbind": (38, "OpenBLAS tries it on its buffers"),
     "landlock_create_ruleset": (38, "xz and others sandbox themselves where they can"),
+    "getpeername": (88, "bash asks whether its standard input is a network connection; ENOTSOCK says no"),
 }
 
 

@@ -11,7 +11,6 @@ from hivebox.kernel.cgroup import Cgroup, CgroupV1
 from hivebox.policy.model import Limits as Values
 from hivebox.steps.step import Step
 
-
 _SLACK = 16
 
 
@@ -36,9 +35,7 @@ class CgroupStep(Step):
     def prepare(self) -> None:
         values = self._values
         try:
-            self.group = CgroupV1(
-                self._run_id, memory_bytes=values.memory_bytes, pids=values.pids, cpus=values.cpus
-            )
+            self.group = CgroupV1(self._run_id, memory_bytes=values.memory_bytes, pids=values.pids, cpus=values.cpus)
         except HiveboxError as error:
             if values.without_cgroup == "refuse":
                 raise

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import struct
 from typing import Any
-
-import _socket
 
 from hivebox.steps.step import Step
 

@@ -1,4 +1,4 @@
-"""The root: a fresh tmpfs that holds the read-only tree, a synthesized /etc, and mount points. See also workdir, grants."""
+"""The root: a fresh tmpfs that holds the read-only tree, a synthesized /etc, and mount points."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Rootfs(Step):
             source.prepare()
         self._etc = {name: content.encode() for name, content in _ETC.items()}
         for name, path in self.tree.etc:
-            with open(os.path.join(self.tree.path, path.lstrip("/")), "rb") as file:  # noqa: PTH123
+            with open(f"{self.tree.path}{path}", "rb") as file:
                 self._etc[name] = file.read()
 
     def child_fds(self) -> tuple[int, ...]:

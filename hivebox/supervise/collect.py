@@ -7,6 +7,7 @@ stat says.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -130,10 +131,8 @@ class Collector:
     def _make_parents(self, parent: str) -> int:
         current_fd = os.dup(self._out_fd)
         for part in parent.split("/") if parent else ():
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=current_fd)
-            except FileExistsError:
-                pass
             next_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current_fd)
             os.close(current_fd)
             current_fd = next_fd

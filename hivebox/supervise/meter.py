@@ -11,6 +11,7 @@ from hivebox.policy.model import Limits
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _POLL_INTERVAL_S = 0.02
+_PIDS_INTERVAL_S = 0.05
 _SHORTEST_S = 0.005
 
 
@@ -30,7 +31,8 @@ class Meter(Protocol):
 
 
 class CgroupMeter:
-    """Memory and processes are the kernel's to stop; only CPU time is watched, as often as it could run out."""
+    """The kernel stops memory and processes at their limits and wakes us for memory. The rest is looked at: a refused
+    fork every ``_PIDS_INTERVAL_S``, CPU time as often as it could run out."""
 
     def __init__(self, group: Cgroup) -> None:
         self.mechanism = group.backend
@@ -38,10 +40,13 @@ class CgroupMeter:
         self._cpus = os.cpu_count() or 1
 
     def over(self, limits: Limits) -> str:
+        if self._group.reached("pids"):
+            return "pids"
         return "cpu_time" if self._group.cpu_time_s() >= limits.cpu_time_s else ""
 
     def next_check_s(self, limits: Limits) -> float:
-        return max((limits.cpu_time_s - self._group.cpu_time_s()) / self._cpus, _SHORTEST_S)
+        soonest = (limits.cpu_time_s - self._group.cpu_time_s()) / self._cpus
+        return min(max(soonest, _SHORTEST_S), _PIDS_INTERVAL_S)
 
     def usage(self) -> Usage:
         return self._group.usage()
@@ -104,7 +109,7 @@ def _descendants(pid: int) -> list[int]:
         try:
             threads = os.listdir(f"/proc/{parent}/task")
             for thread in threads:
-                with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
                     children = [int(child) for child in file.read().split()]
                 found += children
                 queue += children
@@ -116,7 +121,7 @@ def _descendants(pid: int) -> list[int]:
 def _proportional_set(pid: int) -> int:
     """Bytes, shared pages divided among their users: after a fork, resident sets would count every page twice."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             for line in file:
                 if line.startswith(b"Pss:"):
                     return int(line.split()[1]) * 1024
@@ -128,7 +133,7 @@ def _proportional_set(pid: int) -> int:
 def _stat(pid: int) -> list[bytes]:
     """Fields of /proc/PID/stat from the third on; empty if the process has ended."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []

@@ -229,12 +229,8 @@ class Supervision:
             self._stop("killed_by_policy", Cause("syscalls", "seccomp", text))
 
     def _on_limit(self, limit: str, handle: int) -> None:
-        if limit == "memory":
-            os.read(handle, 8)
-            self._stop_for(limit)
-        elif self._group and self._group.reached(limit):
-            self._unwatch(handle)
-            self._stop_for(limit)
+        self._unwatch(handle)
+        self._stop_for(limit)
 
     def _on_signal(self, wakeup_fd: int) -> None:
         """Pass the first one on and give the payload a moment; end it at the second."""

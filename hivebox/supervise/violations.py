@@ -37,7 +37,7 @@ class Refusals:
         key = (name, call.arguments)
         known = self._acts.get(key)
         if known:
-            self._acts[key] = known._replace(count=known.count + 1)
+            self._acts[key] = known._replace(times=known.times + 1)
         elif len(self._acts) < _MAX_DISTINCT:
             first_s = round(time.monotonic() - self._started, 6)
             detail = tuple(hex(argument) for argument in call.arguments)

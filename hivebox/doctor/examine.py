@@ -1,0 +1,83 @@
+"""The table of controls, and going through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from hivebox.doctor import causes, cgroup, mounts, namespaces, processes, sandbox, state, syscalls
+from hivebox.doctor.finding import MISSING, Cause, Finding, Verdict, missing
+from hivebox.errors import HiveboxError
+from hivebox.policy.load import load_policy
+from hivebox.policy.model import Policy
+
+PROFILE = "default"
+
+
+class Check(NamedTuple):
+    """One control. It is only tried when the control that it ``needs`` is not missing."""
+
+    control: str
+    probe: Callable[[Policy], Verdict]
+    needs: str = ""
+
+
+CHECKS = (
+    Check("namespaces.user", namespaces.user),
+    Check("identity", namespaces.identity, "namespaces.user"),
+    Check("namespaces.mount", namespaces.other("mnt"), "identity"),
+    Check("namespaces.pid", namespaces.other("pid"), "identity"),
+    Check("namespaces.network", namespaces.other("net"), "identity"),
+    Check("namespaces.ipc", namespaces.other("ipc"), "identity"),
+    Check("namespaces.uts", namespaces.other("uts"), "identity"),
+    Check("namespaces.cgroup", namespaces.cgroup, "identity"),
+    Check("paths.openat2", mounts.openat2),
+    Check("mounts.tmpfs", mounts.tmpfs, "namespaces.mount"),
+    Check("mounts.proc", mounts.proc, "namespaces.mount"),
+    Check("mounts.bind", mounts.descriptors, "namespaces.mount"),
+    Check("mounts.overlay", mounts.overlay, "namespaces.mount"),
+    Check("mounts.idmapped", mounts.idmapped, "namespaces.mount"),
+    Check("pidfd", processes.pidfd),
+    Check("syscalls.filter", syscalls.filtered),
+    Check("syscalls.compiler", syscalls.compiler),
+    Check("landlock", syscalls.landlock),
+    Check("cgroup", cgroup.limits),
+    Check("cgroup.cpu", cgroup.cpu),
+    Check("cgroup.pids_peak", cgroup.pids_peak),
+    Check("rlimits.nproc", processes.nproc, "namespaces.pid"),
+    Check("memfd", processes.memfd),
+    Check("state", state.directory),
+    Check("audit.key", state.key),
+    Check("audit.ledger", state.ledger),
+    Check("audit.clock", state.clock),
+    Check("profile", state.profile),
+    Check("rootfs", state.rootfs),
+    Check("sandbox", sandbox.whole, "namespaces.user"),
+)
+
+
+def examine() -> Iterator[Finding]:
+    """One finding per control, in the order of the table, as each is found."""
+    try:
+        policy, _ = load_policy(PROFILE)
+    except (HiveboxError, ImportError):
+        policy = Policy(name=PROFILE)  # the check of the profile says what is wrong with it
+    fixes: dict[str, str] = {}
+    for check in CHECKS:
+        if check.needs in fixes:
+            verdict = missing(Cause(f"not tried: it needs {check.needs}", fixes[check.needs]))
+        else:
+            verdict = _probe(check, policy)
+        if verdict.status == MISSING:
+            fixes[check.control] = verdict.fix
+        yield Finding(check.control, *verdict)
+
+
+def _probe(check: Check, policy: Policy) -> Verdict:
+    """Where not even the probe works, that is the finding: the doctor goes on to the next control."""
+    try:
+        return check.probe(policy)
+    except ImportError as error:
+        return missing(Cause(f"a Python package is not installed: {error}", "scripts/setup"))
+    except (OSError, HiveboxError) as error:
+        return missing(causes.plain(error))

@@ -1,0 +1,51 @@
+"""All controls together: a whole sandbox, launched up to the moment before its program."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+
+from hivebox.doctor.attempt import attempt
+from hivebox.doctor.finding import Cause, Verdict, missing, ok
+from hivebox.errors import HiveboxError, errno_text
+from hivebox.kernel import seccomp_compile
+from hivebox.launch import launch
+from hivebox.plan.resolve import Request, resolve
+from hivebox.policy.model import Policy
+from hivebox.rootfs.store import Tree
+
+# Of this host, so that the doctor needs no built root: nothing in it is executed.
+_TREE = Tree("host:doctor", "/", "doctor", ("/usr",), (), "", "/usr/bin", ())
+
+
+def whole(policy: Policy) -> Verdict:
+    try:
+        steps = attempt(lambda: _launch(policy))
+    except HiveboxError as error:
+        return missing(Cause(f"{error.what}: {error.why}", error.hint))
+    except OSError as error:
+        why = f"{os.fsdecode(error.filename or '')}: {errno_text(error.errno or 0)}"
+        return missing(Cause(why, "mend what is named above, then try again"))
+    return ok(f"{steps} steps of profile {policy.name}, up to its program")
+
+
+def _launch(policy: Policy) -> int:
+    """The number of steps applied. Nothing of it stays: the group and the process end here, the state is temporary."""
+    program = seccomp_compile.compile_program(policy)
+    state = tempfile.mkdtemp(prefix="hivebox-doctor.")
+    try:
+        request = Request(command="/usr/bin/true")
+        digest = hashlib.sha256(program).hexdigest()
+        plan = resolve(policy, request, _TREE, (program, digest), "doctor", state)
+        try:
+            sandbox = launch.Launch(plan).wait_ready()
+            launch.kill(sandbox.init_fd)
+            os.waitpid(sandbox.init_pid, 0)
+            sandbox.close()
+        finally:
+            plan.release()
+    finally:
+        shutil.rmtree(state)
+    return len(plan.steps)

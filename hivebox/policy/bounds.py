@@ -1,0 +1,150 @@
+"""Holding a policy against ``security_policy.yml``. Light: on the ``hivebox run`` path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from hivebox.errors import ProfileError
+from hivebox.policy.grants import is_within
+from hivebox.policy.model import Bounds, Policy
+from hivebox.units import format_duration, format_size
+
+_NOWHERE: Mapping[str, str] = {}
+_LARGEST_SIZE = 1 << 62
+_LONGEST_S = 1e9
+
+# Limits field -> least and most that hivebox itself can apply. open_files ends below kernel/bpf.py's CONTROL_FD:
+# a payload that could have that descriptor could send messages that its profile refuses.
+LIMIT_RANGES: Mapping[str, tuple[float, float]] = {
+    "wall_time_s": (0.001, _LONGEST_S),
+    "cpu_time_s": (0.001, _LONGEST_S),
+    "memory_bytes": (1 << 20, _LARGEST_SIZE),
+    "pids": (1, 1 << 22),
+    "cpus": (0.01, 4096),
+    "file_size_bytes": (1, _LARGEST_SIZE),
+    "open_files": (8, 1000),
+    "workdir_size_bytes": (4096, _LARGEST_SIZE),
+    "workdir_inodes": (16, 1 << 31),
+    "output_size_bytes": (1, _LARGEST_SIZE),
+}
+
+
+class Excess(NamedTuple):
+    """One thing a policy has that its bounds do not allow. ``key`` is the profile's dotted key, with the item after
+    it where it is a list; ``bound`` is the dotted key in security_policy.yml."""
+
+    key: str
+    has: str
+    bound: str
+    most: str
+
+
+def key_of(field: str) -> str:
+    """``memory_bytes`` -> ``memory``: fields carry their unit, keys do not."""
+    return field.removesuffix("_s").removesuffix("_bytes")
+
+
+def format_limit(field: str, value: float) -> str:
+    """As a person would write it."""
+    if field.endswith("_bytes"):
+        return format_size(int(value))
+    if field.endswith("_s"):
+        return format_duration(value)
+    return f"{value:g}" if value else "all"
+
+
+def enforce_bounds(policy: Policy, origins: Mapping[str, str] = _NOWHERE) -> None:
+    """Raises ProfileError naming every excess and where both sides are written. ``origins`` maps ``Excess.key`` to
+    "file:line" or "command line"."""
+    excesses = tuple(find_excesses(policy))
+    if not excesses:
+        return
+    written = dict(policy.bounds.origins)
+    lines = []
+    for excess in excesses:
+        where = origins.get(excess.key) or origins.get(excess.key.rpartition(".")[0]) or f"profile {policy.name}"
+        lines.append(
+            f"{excess.key}: {excess.has} ({where}), where {excess.bound} allows {excess.most} "
+            f"({written.get(excess.bound, 'security_policy.yml')})"
+        )
+    raise ProfileError(
+        f"{policy.name} asks for more than the security policy allows",
+        "\n      ".join(lines),
+        "ask for less in the profile or on the command line, or raise the bound: docs/profile.md#security-policy",
+    )
+
+
+def find_excesses(policy: Policy) -> Iterator[Excess]:
+    """Everything in ``policy`` that ``policy.bounds`` does not allow."""
+    bounds = policy.bounds
+    yield from _limits(policy)
+    yield from _names(policy, bounds)
+    yield from _calls(policy)
+    yield from _paths(policy)
+    if policy.filesystem.work_exec and not bounds.work_exec:
+        yield Excess("filesystem.work_exec", "true", "filesystem.work_exec", "false")
+
+
+def _limits(policy: Policy) -> Iterator[Excess]:
+    for field, most in policy.bounds.limits:
+        value: float = getattr(policy.limits, field)
+        if value > most or value <= 0:  # 0 is cpus: all of the host's
+            key = f"limits.{key_of(field)}"
+            yield Excess(key, format_limit(field, value), key, format_limit(field, most))
+
+
+def _names(policy: Policy, bounds: Bounds) -> Iterator[Excess]:
+    """Lists of names, each of which must be in the bound's list."""
+    optional = [name for name in policy.optional if name in bounds.required]
+    for name in optional:
+        yield Excess(f"optional.{name}", "may be skipped", "required", f"no run without {name}")
+    for key, has, bound, allowed in (
+        ("rootfs.recipe", (policy.rootfs.recipe,), "rootfs.recipes", bounds.recipes),
+        ("syscalls.groups", policy.syscalls.groups, "syscalls.groups", bounds.groups),
+        ("environment.pass", policy.environment.passed, "environment.pass", bounds.pass_environment),
+        ("limits.without_cgroup", (policy.limits.without_cgroup,), "limits.without_cgroup", bounds.without_cgroup),
+    ):
+        for name in has:
+            if allowed is not None and name not in allowed:
+                yield Excess(f"{key}.{name}", name, bound, _any_of(allowed))
+
+
+def _calls(policy: Policy) -> Iterator[Excess]:
+    """Single calls. Bounded groups bound them too, or ``allow: [execve]`` would undo a bound that leaves out @exec."""
+    bounds = policy.bounds
+    if not policy.syscalls.allow or (bounds.calls is None and bounds.groups is None):
+        return
+    from hivebox.policy.syscall_groups import members  # noqa: PLC0415  # few profiles name single calls
+
+    allowed = {*(bounds.calls or ()), *(call for group in bounds.groups or () for call in members(group))}
+    bound = "syscalls.calls" if bounds.calls is not None else "syscalls.groups"
+    for name in policy.syscalls.allow:
+        if name not in allowed:
+            most = _any_of((*(bounds.groups or ()), *(bounds.calls or ())))
+            yield Excess(f"syscalls.allow.{name}", name, bound, most)
+
+
+def _paths(policy: Policy) -> Iterator[Excess]:
+    bounds = policy.bounds
+    writable = bounds.read_write
+    readable = None if bounds.read_only is None else (*bounds.read_only, *(writable or ()))
+    for mount in policy.filesystem.mounts:
+        mode = "read_write" if mount.mode == "read_write" else "read_only"
+        allowed = writable if mode == "read_write" else readable
+        if allowed is not None and not _is_below(allowed)(mount.source):
+            yield Excess(
+                f"filesystem.{mount.mode}.{mount.source}", mount.source, f"filesystem.{mode}", _any_of(allowed)
+            )
+    # The root is built from the interpreter's own directories: a made-up one would copy any path into it.
+    interpreter = policy.rootfs.interpreter
+    if interpreter and readable is not None and not _is_below((*readable, "/usr"))(interpreter):
+        yield Excess("rootfs.interpreter", interpreter, "filesystem.read_only", _any_of((*readable, "/usr")))
+
+
+def _is_below(directories: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda path: any(is_within(path, directory) for directory in directories)
+
+
+def _any_of(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "nothing"

@@ -1,0 +1,192 @@
+"""OCI runtime-spec seccomp JSON (config.json ``linux.seccomp``, Docker's and Podman's profiles): out and in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from hivebox.errors import HiveboxError
+from hivebox.policy.model import Policy, Syscalls
+from hivebox.policy.syscall_filters import Condition, Conditions, Filter, filter_of, rules
+from hivebox.policy.syscall_groups import GROUPS, QUIET, members
+from hivebox.policy.syscall_numbers import all_names
+
+_MACHINE = os.uname().machine
+_OCI_ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+_DOCKER_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_ALLOW = "SCMP_ACT_ALLOW"
+_REFUSE = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP",
+           "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_LOG")  # fmt: skip
+_ALL_BITS = (1 << 64) - 1
+
+
+def _argument(condition: Condition) -> dict[str, Any]:
+    if condition.mask == _ALL_BITS:
+        return {"index": condition.argument, "value": condition.value, "op": "SCMP_CMP_EQ"}
+    # The mask is `value`, what it must give is `valueTwo`: runtime-spec, config-linux.md.
+    return {
+        "index": condition.argument,
+        "value": condition.mask,
+        "valueTwo": condition.value,
+        "op": "SCMP_CMP_MASKED_EQ",
+    }
+
+
+def export_oci(policy: Policy, machine: str = _MACHINE) -> dict[str, Any]:
+    """A profile for runc, crun, Docker and Podman on ``machine`` that allows what ``policy`` allows. Refused calls
+    answer EPERM there and are not reported, since that needs hivebox's supervisor."""
+    entries: dict[tuple[Conditions, int], list[str]] = {}
+    for rule in rules(policy):
+        entries.setdefault((rule.conditions, rule.errno), []).append(rule.call)
+    syscalls = []
+    for (conditions, errno), names in entries.items():
+        entry: dict[str, Any] = {"names": names, "action": "SCMP_ACT_ERRNO" if errno else _ALLOW}
+        if errno:
+            entry["errnoRet"] = errno
+        if conditions:
+            entry["args"] = [_argument(condition) for condition in conditions]
+        syscalls.append(entry)
+    return {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "architectures": [_OCI_ARCHITECTURES[machine]],
+        "syscalls": syscalls,
+    }
+
+
+class Imported(NamedTuple):
+    """``syscalls`` grants exactly what could be carried over; ``notes`` names everything that could not."""
+
+    syscalls: Syscalls
+    notes: tuple[str, ...]
+
+
+def import_oci(document: Any, machine: str = _MACHINE) -> Imported:
+    """A ``syscalls:`` section from OCI or Docker seccomp JSON, never wider than the original but where a note says
+    so. Raises HiveboxError for JSON of another shape."""
+    reader = _Reader(document, machine)
+    reader.read()
+    if reader.denylist:
+        syscalls = Syscalls(tuple(GROUPS), (), tuple(sorted(reader.denied & _all_members())))
+    else:
+        syscalls = _fold(reader.allowed - reader.denied)
+    return Imported(syscalls, tuple(reader.notes))
+
+
+def _bad(why: str) -> HiveboxError:
+    return HiveboxError(
+        "not an OCI seccomp profile", why, "expected the shape of Docker's default.json: defaultAction and syscalls"
+    )
+
+
+class _Reader:
+    def __init__(self, document: Any, machine: str) -> None:
+        if isinstance(document, dict) and isinstance(document.get("linux"), dict):
+            document = document["linux"].get("seccomp")  # a whole config.json
+        if not isinstance(document, dict) or not isinstance(document.get("defaultAction"), str):
+            raise _bad("there is no defaultAction")
+        self._entries = document.get("syscalls", [])
+        if not isinstance(self._entries, list):
+            raise _bad("syscalls is not a list")
+        self._machine = machine
+        self.denylist = document["defaultAction"] in (_ALLOW, "SCMP_ACT_LOG")
+        self.allowed: set[str] = set()
+        self.denied: set[str] = set()
+        self.notes: list[str] = []
+        if self.denylist:
+            self.notes.append(
+                f"defaultAction {document['defaultAction']} (a list of refused calls) has no counterpart: hivebox stays"
+                " default-deny, and calls that no group grants are refused"
+            )
+        if document.get("flags") or document.get("listenerPath"):
+            self.notes.append("flags and listenerPath are not carried over: hivebox loads and listens itself")
+
+    def read(self) -> None:
+        for entry in self._entries:
+            names = entry.get("names") or [entry.get("name")] if isinstance(entry, dict) else None
+            if not names or not all(isinstance(name, str) for name in names):
+                raise _bad(f"an entry of syscalls has no names: {str(entry)[:80]}")
+            self._entry(entry, self._known(names))
+        self.notes = list(dict.fromkeys(self.notes))
+
+    def _known(self, names: list[str]) -> list[str]:
+        foreign = [name for name in names if name not in all_names()]
+        if foreign:
+            self.notes.append(f"not calls of a 64-bit Linux, refused in any case: {', '.join(foreign)}")
+        return [name for name in names if name in all_names()]
+
+    def _entry(self, entry: dict[str, Any], names: list[str]) -> None:
+        listed = ", ".join(names)
+        if not names or not self._applies(entry, listed):
+            return
+        action = entry.get("action")
+        if action == _ALLOW:
+            self.allowed.update(names if not entry.get("args") else self._with_arguments(entry["args"], names))
+        elif action not in _REFUSE:
+            raise _bad(f"unknown action {action} for {listed}")
+        elif entry.get("args"):
+            self._refuse_some(names)
+        else:
+            if action != "SCMP_ACT_ERRNO":
+                self.notes.append(f"{listed}: {action} becomes a refusal with EPERM and an event")
+            self.denied.update(name for name in names if name not in QUIET)
+
+    def _applies(self, entry: dict[str, Any], listed: str) -> bool:
+        """Docker's conditions. A payload has no capability, so what needs one is out, what excludes one is in."""
+        includes, excludes = entry.get("includes") or {}, entry.get("excludes") or {}
+        architecture = _DOCKER_ARCHITECTURES[self._machine]
+        if includes.get("caps"):
+            self.notes.append(f"{listed}: only with {', '.join(includes['caps'])}, which no payload has; not granted")
+            return False
+        if includes.get("arches") and architecture not in includes["arches"]:
+            return False
+        if architecture in (excludes.get("arches") or ()):
+            return False
+        if includes.get("minKernel") or excludes.get("minKernel"):
+            self.notes.append(f"{listed}: the condition on the kernel's version is dropped")
+        return True
+
+    def _refuse_some(self, names: list[str]) -> None:
+        for name in names:
+            own = _own_filter(name)
+            if own:
+                self.notes.append(f"{name}: hivebox's filter ({own.only}) takes the place of this one's refusals")
+            else:
+                self.notes.append(f"{name}: refused for some arguments only; refused altogether here")
+                self.denied.add(name)
+
+    def _with_arguments(self, arguments: list[Any], names: Iterable[str]) -> list[str]:
+        carried = []
+        for name in names:
+            own = _own_filter(name)
+            if own is None:
+                self.notes.append(f"{name}: its argument filter cannot be written in a profile; not granted")
+            else:
+                tests = " and ".join(_words(argument) for argument in arguments)
+                self.notes.append(f"{name}: granted with hivebox's filter ({own.only}) instead of: {tests}")
+                carried.append(name)
+        return carried
+
+
+def _own_filter(name: str) -> Filter | None:
+    return filter_of(name, Policy("import"), frozenset({"fork"}))
+
+
+def _words(argument: Any) -> str:
+    if not isinstance(argument, dict):
+        raise _bad(f"an argument filter is not an object: {argument}")
+    return (
+        f"argument {argument.get('index')} {argument.get('op')} {argument.get('value')} {argument.get('valueTwo', 0)}"
+    )
+
+
+def _all_members() -> frozenset[str]:
+    return frozenset[str]().union(*map(members, GROUPS))
+
+
+def _fold(allowed: set[str]) -> Syscalls:
+    """groups + allow - deny that grants exactly ``allowed``, with a group wherever most of it is there."""
+    groups = [group for group in GROUPS if 2 * len(members(group) & allowed) > len(members(group))]
+    in_groups = frozenset[str]().union(*map(members, groups))
+    return Syscalls(tuple(groups), tuple(sorted(allowed - in_groups)), tuple(sorted(in_groups - allowed)))

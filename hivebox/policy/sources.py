@@ -1,0 +1,78 @@
+"""The files that a policy came from, and those whose absence it relied on. Light: on the ``hivebox run`` path."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import NamedTuple
+
+from hivebox.errors import ProfileError, from_os_error
+
+LARGEST_FILE = 64 << 10
+_ABSENT = {errno.ENOENT, errno.ENOTDIR}
+
+
+class Source(NamedTuple):
+    """``sha256`` is of the content, in hexadecimal; "" means that there was no such file."""
+
+    path: str
+    sha256: str
+
+
+def read(path: str) -> bytes | None:
+    """The whole file, or None where there is none. Raises ProfileError for one that cannot be read, is not a regular
+    file (a FIFO would hang every run) or is larger than 64 KiB."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        # Not taken for absent: whoever hides security_policy.yml must not thereby lift its bounds.
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise ProfileError(f"cannot read {path!r}", str(error), "give the path of a file") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ProfileError(f"cannot read {path}", "it is not a regular file", "give the path of a file")
+        content = os.read(handle, LARGEST_FILE + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(handle)
+    if len(content) > LARGEST_FILE:
+        raise ProfileError(f"cannot read {path}", f"it is larger than {LARGEST_FILE >> 10} KiB", "split it by extends:")
+    return content
+
+
+def _unreadable(path: str, error: OSError) -> ProfileError:
+    wrapped = from_os_error(f"cannot read {path}", error)
+    return ProfileError(wrapped.what, wrapped.why, "make it readable for whoever runs hivebox")
+
+
+def digest(content: bytes | None) -> str:
+    """What ``Source.sha256`` holds for a file with this content."""
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def unchanged(source: Source) -> bool:
+    """True while the file is what it was, by content: a time stamp can be set back."""
+    return digest(read(source.path)) == source.sha256
+
+
+class Reader:
+    """Reads files and remembers what it saw, so that what is hashed is what was parsed."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, bytes | None] = {}
+
+    def read(self, path: str) -> bytes | None:
+        """As ``read``, each path once."""
+        if path not in self._seen:
+            self._seen[path] = read(path)
+        return self._seen[path]
+
+    def sources(self) -> tuple[Source, ...]:
+        """All that was read or missed, in that order."""
+        return tuple(Source(path, digest(content)) for path, content in self._seen.items())

@@ -1,0 +1,68 @@
+"""Bytecode for a read-only tree: valid without a look at its source, and the same from the same input.
+
+Python cannot write __pycache__ in the sandbox, and a timestamp in a .pyc would tie it to the mtime of a copy. So each
+.py gets an unchecked hash-based .pyc (PEP 552): from the host's own where that is up to date, else compiled here when
+this Python is of the same version, else none (the module is then compiled at every import).
+The interpreter is not started for it: it may be one that nobody has reviewed.
+"""
+
+from __future__ import annotations
+
+import _imp
+import importlib.util
+import marshal
+import os
+import struct
+import sys
+import warnings
+
+_HEADER = struct.Struct("<4sIII")
+_HASH_BASED = 1
+_UNCHECKED_HASH = 1  # hash-based (bit 0), check_source (bit 1) off
+_WITHOUT_REFERENCES = 2  # marshal before 3 has no back references, whose presence depends on reference counts
+
+
+def cache_path(source: str, tag: str) -> str:
+    """``dir/name.py`` -> ``dir/__pycache__/name.<tag>.pyc``."""
+    directory, name = os.path.split(source)
+    return os.path.join(directory, "__pycache__", f"{name.removesuffix('.py')}.{tag}.pyc")
+
+
+def _host_code(source: str, tag: str) -> tuple[bytes, bytes] | None:
+    """(magic, marshalled code) of the host's .pyc, None when missing or older than the source."""
+    try:
+        with open(cache_path(source, tag), "rb") as file:
+            data = file.read()
+        status = os.stat(source)
+    except OSError:
+        return None
+    if len(data) <= _HEADER.size:
+        return None
+    magic, flags, mtime, size = _HEADER.unpack_from(data)
+    if flags & _HASH_BASED or mtime != int(status.st_mtime) & 0xFFFFFFFF or size != status.st_size & 0xFFFFFFFF:
+        return None
+    return magic, data[_HEADER.size :]
+
+
+def _compile(source: str) -> tuple[bytes, bytes] | None:
+    with open(source, "rb") as file:
+        text = file.read()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = compile(text, source, "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):  # a template, or a test's bad input
+        return None
+    return importlib.util.MAGIC_NUMBER, marshal.dumps(code, _WITHOUT_REFERENCES)
+
+
+def of(source: str, tag: str) -> bytes | None:
+    """The content of the .pyc of ``source`` for the interpreter with this cache tag, or None."""
+    code = _host_code(source, tag)
+    if code is None and tag == sys.implementation.cache_tag:
+        code = _compile(source)
+    if code is None:
+        return None
+    with open(source, "rb") as file:  # importlib.util.source_hash knows the running version's magic number only
+        digest = _imp.source_hash(int.from_bytes(code[0], "little"), file.read())
+    return struct.pack("<4sI8s", code[0], _UNCHECKED_HASH, digest) + code[1]

@@ -1,0 +1,125 @@
+"""Copying an inventory into a directory that nobody else sees yet, and the manifest of what was copied."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+from typing import Any
+
+from hivebox.errors import HiveboxError, errno_text
+from hivebox.kernel import mount
+from hivebox.rootfs import bytecode
+from hivebox.rootfs.inventory import BYTECODE, DATA, DIR, LINK, Entry, Inventory
+from hivebox.rootfs.store import Progress
+
+Row = list[Any]  # [path, "dir" | "file" | "link", mode, size, sha256 or link target]
+
+_CHUNK = 1 << 20
+_NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+_HINTS = {
+    errno.ENOSPC: "free some space there, or set HIVEBOX_STATE to a directory on another disk",
+    errno.EDQUOT: "free some space there, or set HIVEBOX_STATE to a directory on another disk",
+    errno.EACCES: "make it readable for the user that runs hivebox",
+    errno.ELOOP: "it was replaced by a symbolic link during the build; run the command again",
+}
+
+
+def hint_for(number: int) -> str:
+    return _HINTS.get(number, "")
+
+
+def digest_of(rows: list[Row]) -> str:
+    """The identity of a tree: sha256 over its rows, sorted by path, as JSON in ASCII without spaces."""
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def hash_fd(file_fd: int) -> tuple[int, str]:
+    """(size, sha256) of an open file, from its start."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := os.pread(file_fd, _CHUNK, size):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _write_all(file_fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file_fd, view) :]
+
+
+def _copy_content(source_fd: int, target_fd: int) -> None:
+    """Shares blocks where the file system can (copy_file_range(2)); never a hard link, through which a later edit of
+    the source would change the tree."""
+    try:
+        while os.copy_file_range(source_fd, target_fd, 1 << 30):
+            pass
+    except OSError as error:
+        if error.errno not in _NO_COPY_RANGE or os.fstat(target_fd).st_size:
+            raise
+        while chunk := os.read(source_fd, _CHUNK):
+            _write_all(target_fd, chunk)
+
+
+def _copy_file(source: str, target_fd: int) -> int:
+    """The mode for the copy. No component of ``source`` may have become a link since it was listed: else its owner
+    could make a builder with more rights copy a file of somebody else."""
+    source_fd = mount.open_no_symlinks(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        status = os.fstat(source_fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file any more", source)
+        _copy_content(source_fd, target_fd)
+    finally:
+        os.close(source_fd)
+    return 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+
+
+def _make(entry: Entry, target: str) -> tuple[str, int, int, str] | None:
+    """Creates ``target``; (type, mode, size, value) of its row, None for bytecode that cannot be had. Modes are
+    normalised: no setuid, setgid or sticky bit, nothing writable by others, everything readable by the payload."""
+    if entry.kind == DIR:
+        os.mkdir(target)
+        os.chmod(target, 0o755)  # noqa: S103  # whatever the umask
+        return "dir", 0o755, 0, ""
+    if entry.kind == LINK:
+        os.symlink(entry.source, target)
+        return "link", 0, 0, entry.source
+    data = bytecode.of(entry.source, entry.data.decode()) if entry.kind == BYTECODE else entry.data
+    if data is None:
+        return None
+    target_fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        mode = 0o644
+        if entry.kind in (BYTECODE, DATA):
+            _write_all(target_fd, data)
+        else:
+            mode = _copy_file(entry.source, target_fd)
+        os.fchmod(target_fd, mode)
+        return "file", mode, *hash_fd(target_fd)  # of what was written, whatever the source is by now
+    finally:
+        os.close(target_fd)
+
+
+def copy(inventory: Inventory, directory: str, progress: Progress) -> list[Row]:
+    """The manifest rows. Raises HiveboxError; the caller removes the directory."""
+    rows: list[Row] = []
+    paths = sorted(inventory.entries)
+    for count, path in enumerate(paths):
+        if count % 64 == 0:
+            progress("copying", count, len(paths))
+        entry = inventory.entries[path]
+        try:
+            made = _make(entry, directory + path)
+        except OSError as error:
+            number = error.errno or 0
+            where = directory if number in (errno.ENOSPC, errno.EDQUOT) else entry.source or path
+            why = f"{where}: {errno_text(number)}"
+            raise HiveboxError("cannot copy into the root filesystem", why, hint_for(number)) from error
+        if made is not None:
+            rows.append([path, *made])
+    progress("copying", len(paths), len(paths))
+    return rows

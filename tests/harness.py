@@ -1,0 +1,106 @@
+"""Running plans from tests, whole or with one control removed, and looking for what a run left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hivebox.errors import HiveboxError
+from hivebox.kernel.cgroup import CgroupV1
+from hivebox.kernel.mount import MNT_DETACH, umount2
+from hivebox.pipeline import Inputs, run
+from hivebox.plan.plan import Plan
+from hivebox.plan.resolve import Request
+from hivebox.policy.model import Limits, Policy, Syscalls
+from hivebox.report import Report
+from hivebox.rootfs.store import Tree, host_tree
+from hivebox.supervise.supervise import Sinks
+
+PROCESS_GROUPS = ("@base", "@python", "@threads", "@network-local", "@process", "@exec")
+PLAIN_GROUPS = ("@base", "@python", "@threads", "@network-local")
+# Roomy for a test, small enough that a hostile one ends in seconds.
+LIMITS = Limits(wall_time_s=20, cpu_time_s=20, memory_bytes=256 << 20)
+
+
+def policy(**fields: Any) -> Policy:
+    """A policy that grants processes, unless told otherwise."""
+    return Policy(**{"name": "test", "syscalls": Syscalls(groups=PROCESS_GROUPS), "limits": LIMITS, **fields})
+
+
+class Runner:
+    """``command`` and ``script`` run something on this host's /usr (or another tree) and keep its streams."""
+
+    def command(
+        self,
+        *argv: str,
+        policy: Policy | None = None,
+        tree: Tree | None = None,
+        transform: Callable[[Plan], Plan] = lambda plan: plan,
+        out_dir: str = "",
+        stdin_fd: int = -1,
+    ) -> Report:
+        request = Request(command=argv[0], arguments=argv[1:], stdin=stdin_fd >= 0)
+        return self._run(request, policy, tree, transform, out_dir, stdin_fd)
+
+    def script(
+        self,
+        path: str | Path,
+        *arguments: str,
+        policy: Policy | None = None,
+        tree: Tree | None = None,
+        transform: Callable[[Plan], Plan] = lambda plan: plan,
+        out_dir: str = "",
+        project: str = "",
+    ) -> Report:
+        request = Request(script=str(path), arguments=arguments, project=project)
+        return self._run(request, policy, tree, transform, out_dir, -1)
+
+    def _run(
+        self,
+        request: Request,
+        chosen: Policy | None,
+        tree: Tree | None,
+        transform: Callable[[Plan], Plan],
+        out_dir: str,
+        stdin_fd: int,
+    ) -> Report:
+        sinks = Sinks(stdin_fd, None, None)
+        inputs = Inputs(chosen or policy(), "0" * 64, request, tree or host_tree(), sinks, out_dir)
+        return run(inputs, transform)
+
+
+def leftovers() -> set[str]:
+    """Every sandbox process, run cgroup and mount of this mount namespace, as lines."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and Path(f"/proc/{entry}/comm").read_text().strip() == "hivebox-init":
+                found.add(f"process {entry}")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    for directory, names, _ in os.walk("/sys/fs/cgroup"):
+        found |= {f"cgroup {directory}/{name}" for name in names if name.startswith("hivebox.")}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        found.add("mount " + " ".join(line.split()[3:5]))
+    return found
+
+
+def purge(directory: Path) -> None:
+    """Remove a test's directory; a mount below it would be a leftover, so it is taken away first, never followed."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4]
+        if point.startswith(f"{directory}/"):
+            umount2(point, MNT_DETACH)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def cgroup_available() -> bool:
+    """True where this user can make a run's control group."""
+    try:
+        CgroupV1("probe", memory_bytes=1 << 30, pids=10, cpus=0.0).close()
+    except HiveboxError:
+        return False
+    return True

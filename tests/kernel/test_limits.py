@@ -1,0 +1,165 @@
+"""Each limit, reached by a hostile tree: stopped, and named. Both backends: the cgroup's and the poll."""
+
+from __future__ import annotations
+
+import pytest
+
+from hivebox.errors import HiveboxError
+from hivebox.plan.plan import Plan
+from hivebox.policy.model import Limits
+from hivebox.steps.limits import CgroupStep
+from tests.harness import LIMITS, Runner, cgroup_available, policy
+
+MIB = 1 << 20
+PYTHON = "/usr/bin/python3"
+
+
+class NoCgroup(CgroupStep):
+    """A host on which no group can be made: what an undelegated user meets."""
+
+    def prepare(self) -> None:
+        self.refused = "test"
+
+
+def polled(plan: Plan) -> Plan:
+    """Every step refers to the plan's own cgroup step, so it changes its kind rather than being replaced."""
+    plan.cgroup.__class__ = NoCgroup
+    return plan
+
+
+@pytest.fixture(params=["cgroup", "poll"])
+def backend(request: pytest.FixtureRequest):
+    if request.param == "cgroup" and not cgroup_available():
+        pytest.skip("needs root or delegated control groups")
+    return (lambda plan: plan) if request.param == "cgroup" else polled
+
+
+def limited(**values: float) -> Limits:
+    return LIMITS._replace(**values)
+
+
+def test_wall_time(runner: Runner, backend) -> None:
+    report = runner.command("sleep", "30", policy=policy(limits=limited(wall_time_s=0.5)), transform=backend)
+    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("timeout", "wall_time", 124)
+    assert 0.5 <= report.ending.wall_s < 1.5
+
+
+def test_cpu_time_of_the_whole_tree(runner: Runner, backend) -> None:
+    burn = "for i in 1 2 3; do (while :; do :; done) & done; wait"
+    report = runner.command("sh", "-c", burn, policy=policy(limits=limited(cpu_time_s=1)), transform=backend)
+    used = report.ending.cpu_user_s + report.ending.cpu_system_s
+    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("cpu_time", "cpu_time", 124)
+    assert 0.9 <= used <= 1.3
+
+
+def test_cpu_time_of_one_process_that_ignores_sigxcpu(runner: Runner, backend) -> None:
+    code = "import signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(cpu_time_s=1)), transform=backend)
+    assert report.outcome == "cpu_time"
+
+
+def test_memory_of_one_process(runner: Runner, backend) -> None:
+    code = "import time\nkept = []\nwhile True:\n kept.append(bytearray(1 << 20)); time.sleep(0.001)"
+    report = runner.command(
+        PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend
+    )
+    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("memory", "memory", 137)
+    assert report.ending.memory_peak_bytes <= 64 * MIB * 1.25
+
+
+def test_memory_of_three_children(runner: Runner, backend) -> None:
+    code = "import os, time\nfor _ in range(3): os.fork()\nkept = bytearray(16 << 20); time.sleep(5)"
+    report = runner.command(
+        PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend
+    )
+    assert report.outcome == "memory"
+
+
+def test_memory_in_the_work_directory(runner: Runner, backend) -> None:
+    limits = limited(memory_bytes=32 * MIB, workdir_size_bytes=256 * MIB, file_size_bytes=256 * MIB)
+    fill = "head -c 200000000 /dev/zero > /dev/shm/x; sleep 1"
+    report = runner.command("sh", "-c", fill, policy=policy(limits=limits), transform=backend)
+    assert report.outcome == "memory"
+
+
+def test_processes(runner: Runner, backend) -> None:
+    code = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(pids=20)), transform=backend)
+    assert (report.outcome, report.ending.cause.control) == ("pids", "pids")
+    assert report.ending.pids_peak <= 20
+
+
+def test_threads_count_as_processes(runner: Runner, backend) -> None:
+    code = "import threading, time\nfor _ in range(50): threading.Thread(target=time.sleep, args=(5,)).start()"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(pids=20)), transform=backend)
+    assert report.outcome == "pids"
+
+
+def test_file_size(runner: Runner, backend) -> None:
+    limits = limited(file_size_bytes=MIB)
+    report = runner.command("head", "-c", "9000000", "/dev/zero", policy=policy(limits=limits), transform=backend)
+    assert report.outcome == "ok", "a pipe is not a file"
+    write = "exec head -c 9000000 /dev/zero > /work/x"
+    report = runner.command("sh", "-c", write, policy=policy(limits=limits), transform=backend)
+    assert (report.outcome, report.ending.cause.control) == ("signaled", "file_size")
+
+
+def test_work_directory_size_over_four_files(runner: Runner, backend) -> None:
+    limits = limited(workdir_size_bytes=4 * MIB)
+    code = "import os\nfor p in ('/work/a', '/work/b', '/tmp/c', '/dev/shm/d'):\n open(p, 'wb').write(bytes(2 << 20))"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limits), transform=backend)
+    assert report.outcome == "failed"
+    assert b"No space left" in report.stderr
+
+
+def test_work_directory_inodes(runner: Runner, backend) -> None:
+    limits = limited(workdir_inodes=200)
+    code = "import itertools\nfor n in itertools.count(): open(f'/work/{n}', 'w'); last = n\n"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limits), transform=backend)
+    assert report.outcome == "failed"
+    assert b"No space left" in report.stderr
+
+
+def test_open_files(runner: Runner, backend) -> None:
+    code = "kept = [open('/dev/null') for _ in range(100)]"
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(open_files=64)), transform=backend)
+    assert b"Too many open files" in report.stderr
+
+
+def test_no_core_and_no_way_to_raise_a_limit(runner: Runner, backend) -> None:
+    code = (
+        "import resource as r\n"
+        "print(r.getrlimit(r.RLIMIT_CORE))\n"
+        "try: r.setrlimit(r.RLIMIT_NOFILE, (9999, 9999)); print('raised')\n"
+        "except (ValueError, OSError): print('refused')\n"
+        "print([n for n in ('CPU', 'FSIZE', 'NOFILE', 'NPROC', 'CORE') if -1 in r.getrlimit(getattr(r, 'RLIMIT_' + n))])"
+    )
+    report = runner.command(PYTHON, "-c", code, transform=backend)
+    assert report.stdout == b"(0, 0)\nrefused\n[]\n"
+
+
+def test_usage_of_a_known_tree_is_within_ten_percent(runner: Runner, backend) -> None:
+    """Two children of 60 MiB that burn 0.6 s of CPU each, by their own clocks, and three processes in all."""
+    code = (
+        "import os, time\n"
+        "kids = []\n"
+        "for _ in range(2):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        kept = bytearray(b'x') * (60 << 20)\n"
+        "        while time.process_time() < 0.6: pass\n"
+        "        time.sleep(0.3); os._exit(0)\n"
+        "    kids.append(pid)\n"
+        "for pid in kids: os.waitpid(pid, 0)\n"
+    )
+    ending = runner.command(PYTHON, "-c", code, transform=backend).ending
+    assert ending.outcome == "ok"
+    assert ending.cpu_user_s + ending.cpu_system_s == pytest.approx(1.2, rel=0.1)
+    assert ending.memory_peak_bytes == pytest.approx(125 * MIB, rel=0.1)
+    assert ending.pids_peak == 3
+
+
+def test_without_cgroup_refuse_stops_the_run(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hivebox.kernel.cgroup._ROOT", "/nonexistent")
+    with pytest.raises(HiveboxError, match="control group"):
+        runner.command("true", policy=policy(limits=LIMITS._replace(without_cgroup="refuse")))

@@ -1,0 +1,116 @@
+"""stdin, stdout, stderr: byte for byte, bounded, never the caller's own descriptors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from hivebox.supervise.output import Budget, Pump
+from tests.harness import LIMITS, Runner, policy
+
+BLOB = bytes(range(256)) * 1024
+
+
+def test_binary_output_passes_unchanged(runner: Runner) -> None:
+    report = runner.command("/usr/bin/python3", "-c", "import os; os.write(1, bytes(range(256)) * 1024)")
+    assert report.stdout == BLOB
+    assert report.ending.stdout_bytes == len(BLOB)
+
+
+def test_stdout_and_stderr_stay_apart(runner: Runner) -> None:
+    report = runner.command("sh", "-c", "echo out; echo err >&2")
+    assert (report.stdout, report.stderr) == (b"out\n", b"err\n")
+
+
+def test_stdin_is_empty_by_default(runner: Runner) -> None:
+    assert runner.command("cat").stdout == b""
+
+
+def test_stdin_is_fed_whole(runner: Runner) -> None:
+    read_fd, write_fd = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(write_fd, "wb") as pipe:
+            pipe.write(BLOB)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    report = runner.command("cat", stdin_fd=read_fd)
+    writer.join()
+    os.close(read_fd)
+    assert report.stdout == BLOB
+
+
+def test_stdin_from_a_file(runner: Runner, tmp_path) -> None:
+    (tmp_path / "input").write_bytes(BLOB)
+    handle = os.open(tmp_path / "input", os.O_RDONLY)
+    report = runner.command("cat", stdin_fd=handle)
+    os.close(handle)
+    assert report.stdout == BLOB
+
+
+def test_a_program_that_ignores_its_stdin_ends_all_the_same(runner: Runner) -> None:
+    handle = os.open("/dev/zero", os.O_RDONLY)
+    report = runner.command("true", stdin_fd=handle)
+    os.close(handle)
+    assert report.outcome == "ok"
+
+
+def test_the_streams_are_pipes_or_null(runner: Runner) -> None:
+    report = runner.command("sh", "-c", "readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2")
+    stdin, stdout, stderr = report.stdout.decode().split()
+    assert stdin == "/dev/null"
+    assert stdout.startswith("pipe:")
+    assert stderr.startswith("pipe:")
+
+
+def test_output_stops_at_the_limit(runner: Runner) -> None:
+    limits = LIMITS._replace(output_size_bytes=100_000)
+    report = runner.command("sh", "-c", "yes & yes >&2 & wait", policy=policy(limits=limits))
+    assert report.outcome == "output"
+    assert report.ending.cause.control == "output_size"
+    assert len(report.stdout) + len(report.stderr) == 100_000
+
+
+def test_a_slow_reader_does_not_stop_the_clock(hivebox_pipe) -> None:
+    """Nobody reads our stdout: the wall limit must fire all the same."""
+    started = time.monotonic()
+    process = hivebox_pipe("--timeout", "1s", "--", "/usr/bin/python3", "-c", "while True: print('x' * 1000)")
+    time.sleep(2.5)
+    output = process.stdout.read()
+    process.wait(timeout=10)
+    assert process.returncode == 124, process.stderr.read()
+    assert output
+    assert time.monotonic() - started < 9
+
+
+def test_a_reader_that_goes_away_ends_the_run(hivebox_pipe) -> None:
+    process = hivebox_pipe("--timeout", "20s", "--", "/usr/bin/python3", "-c", "while True: print('x' * 1000)")
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(timeout=10) != 0
+
+
+def test_a_pump_never_writes_more_than_a_pipe_takes() -> None:
+    """The piece size is what makes a write unable to block: see with a full pipe and one free page."""
+    source, feed = os.pipe()
+    drain, sink = os.pipe()
+    os.set_blocking(sink, False)
+    while True:
+        try:
+            os.write(sink, bytes(4096))
+        except BlockingIOError:
+            break
+    os.set_blocking(sink, True)
+    os.read(drain, 4096)
+    pump = Pump(source, sink, Budget(1 << 20))
+    os.write(feed, bytes(20_000))
+    pump.on_readable()
+    assert pump.wants_write()
+    done = threading.Event()
+    threading.Thread(target=lambda: (pump.on_writable(), done.set()), daemon=True).start()
+    assert done.wait(5), "the write blocked"
+    for handle in (feed, drain, sink):
+        os.close(handle)
+    pump.close()
