@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from hivebox import __version__
 from hivebox.audit import supervisor
-from hivebox.audit.ledger import Ledger
+from hivebox.audit.ledger import Appended, Ledger
 from hivebox.errors import HiveboxError
 from hivebox.kernel.bpf import program_for
-from hivebox.launch.launch import Launch, Sandbox
+from hivebox.launch.launch import Launch
 from hivebox.locations import state_dir
 from hivebox.plan.plan import Plan
 from hivebox.plan.resolve import Request, resolve
@@ -52,53 +52,69 @@ def new_run_id() -> str:
 def run(inputs: Inputs, transform: Callable[[Plan], Plan] = lambda plan: plan) -> Report:
     """Run it. ``transform`` exists for the tests that remove one control and show what then gets through.
 
-    Raises HiveboxError when the sandbox or the record could not be made; the ledger then has a ``finished`` record
-    with outcome ``not_started`` for every ``started`` one. A failing or killed script is a Report, not an error.
+    Raises HiveboxError when the sandbox, the outputs or the record could not be made; whatever happens, a ``started``
+    record is followed by a ``finished`` one. A failing or killed script is a Report, not an error.
     """
     run_id = new_run_id()
-    ledger = Ledger(state_dir())
     plan = transform(make_plan(inputs, run_id))
+    record = Record(Ledger(state_dir()), run_id, _subjects(inputs, plan))
     try:
-        collector_bounds = inputs.policy.outputs
         launch = Launch(plan)
         try:
-            subjects = _subjects(inputs, plan)
             controls = plan.describe()
-            ledger.append("started", run_id, subjects, _started(inputs, plan, controls))
+            record.append("started", _started(inputs, plan, controls))
         except BaseException:
             launch.abort()
             raise
-        files: tuple[Output, ...] = ()
         try:
-            sandbox = launch.wait_ready()
-            try:
-                finished = _supervise(plan, sandbox, inputs)
-                if inputs.out_dir:
-                    files = Collector(sandbox.work_fd, inputs.out_dir, collector_bounds).collect()
-            finally:
-                sandbox.close()
+            finished, files, failure = _watch(launch, plan, inputs)
         except HiveboxError as error:
             ending = Ending("not_started", cause=Cause("launch", "", f"{error.what}: {error.why}"))
-            ledger.append("finished", run_id, subjects, _finished(ending, (), controls))
+            record.append("finished", _finished(ending, (), controls))
             raise
-        ending = finished.ending
-        appended = ledger.append("finished", run_id, subjects, _finished(ending, files, controls))
+        appended = record.append("finished", _finished(finished.ending, files, controls))
+        if failure:
+            raise failure
     finally:
         plan.release()
     audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
-    argv = plan.execute.argv
-    return Report(run_id, argv, inputs.policy.name, ending, controls, files, audit, finished.stdout, finished.stderr)
+    argv, name = plan.execute.argv, inputs.policy.name
+    return Report(run_id, argv, name, finished.ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
-def _supervise(plan: Plan, sandbox: Sandbox, inputs: Inputs) -> Finished:
+class Record(NamedTuple):
+    """The two lines of one run in the ledger."""
+
+    ledger: Ledger
+    run_id: str
+    subjects: Subjects
+
+    def append(self, event: str, predicate: dict[str, Any]) -> Appended:
+        """On the disk when it returns."""
+        return self.ledger.append(event, self.run_id, self.subjects, predicate)
+
+
+def _watch(launch: Launch, plan: Plan, inputs: Inputs) -> tuple[Finished, tuple[Output, ...], HiveboxError | None]:
+    """Start the payload and stay to the end; then take out its files, when nothing lives that could change them.
+    An output that cannot be written is returned, not raised: the run did happen and its record must say so."""
+    sandbox = launch.wait_ready()
     policy = inputs.policy
-    return Supervision(plan, sandbox, policy.limits, policy.syscalls.kill_after, inputs.sinks).run()
+    try:
+        finished = Supervision(plan, sandbox, policy.limits, policy.syscalls.kill_after, inputs.sinks).run()
+        if not inputs.out_dir:
+            return finished, (), None
+        try:
+            return finished, Collector(sandbox.work_fd, inputs.out_dir, policy.outputs).collect(), None
+        except HiveboxError as error:
+            return finished, (), error
+    finally:
+        sandbox.close()
 
 
 def _subjects(inputs: Inputs, plan: Plan) -> Subjects:
     """What the record is about, by digest."""
     subjects: Subjects = [("policy", inputs.policy_sha256)]
-    if len(inputs.tree.digest) == 64:  # the host recipe is not content-addressed
+    if not inputs.tree.digest.startswith("host"):  # which is not content-addressed
         subjects.append(("rootfs", inputs.tree.digest))
     for step in plan.steps:
         if isinstance(step, Script):

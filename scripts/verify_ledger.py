@@ -19,13 +19,13 @@ TYPE = "application/vnd.in-toto+json"
 HEX, RUN_ID = re.compile(r"[0-9a-f]{64}"), re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Arguments: the rule and what broke it."""
 
 
 def need(rule, condition, detail):
     if not condition:
-        raise Broken(rule, detail)
+        raise BrokenError(rule, detail)
 
 
 def canonical(value, depth=0):
@@ -47,7 +47,7 @@ def parse(rule, data):
         json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates
         need(rule, canonical(value).encode() == data, "not in canonical form")
     except (ValueError, RecursionError) as error:
-        raise Broken(rule, f"not canonical JSON: {error}") from error
+        raise BrokenError(rule, f"not canonical JSON: {error}") from error
     return value
 
 
@@ -55,7 +55,7 @@ def unbase64(text):
     try:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise Broken("envelope", str(error)) from error
+        raise BrokenError("envelope", str(error)) from error
     need("envelope", base64.b64encode(data).decode() == text, "base64 with spare bits")
     return data
 
@@ -112,7 +112,7 @@ def verify(lines, key, head):
             if error:
                 yield number, *error
             seq, prev, event, run = open_statement(payload)
-        except Broken as error:
+        except BrokenError as error:
             yield number, *error.args
             latest += 1
             continue

@@ -33,9 +33,7 @@ def encode(value: object) -> bytes:
 def decode(data: bytes) -> Any:
     """The inverse of ``encode``. Raises NotCanonicalError for anything that ``encode`` would not have written."""
     try:
-        value = json.loads(
-            data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_bounded_int
-        )
+        value = _DECODER.decode(data.decode("ascii"))
         again = encode(value)
     except RecursionError as error:  # a hostile file of a million brackets
         raise NotCanonicalError(f"nested deeper than {MAX_DEPTH}") from error
@@ -101,13 +99,6 @@ def _fraction(value: float) -> str:
     return f"{whole}.{decimals.rstrip('0') or '0'}"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise NotCanonicalError("a key appears twice")
-    return result
-
-
 def _no_constant(name: str) -> NoReturn:
     raise NotCanonicalError(f"{name} is not a number")
 
@@ -121,3 +112,6 @@ def _bounded_int(digits: str) -> int:
 def _first_difference(expected: bytes, got: bytes) -> str:
     at = next((i for i, (a, b) in enumerate(zip(expected, got, strict=False)) if a != b), min(len(expected), len(got)))
     return f"not canonical at byte {at}: expected {expected[at : at + 12]!r}, got {got[at : at + 12]!r}"
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_bounded_int)

@@ -15,7 +15,7 @@ from hivebox.audit import canonical
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SIGNATURE_BYTES = 64
 MAX_LINE_BYTES = 16 << 20  # with its newline: bounds what a reader must hold
-KEYID_CHARACTERS = 64
+_LONGEST_QUOTE = 180  # characters; a hostile line may have 16 MiB of them in any field
 
 
 class Envelope(NamedTuple):
@@ -30,10 +30,15 @@ class RuleError(ValueError):
     """Bytes that break one rule of docs/audit-format.md."""
 
     def __init__(self, rule: str, expected: str, got: str) -> None:
-        super().__init__(f"{rule}: expected {expected}, got {got}")
         self.rule = rule
         self.expected = expected
-        self.got = got
+        self.got = quoted(got)
+        super().__init__(f"{rule}: expected {expected}, got {self.got}")
+
+
+def quoted(text: str) -> str:
+    """Short enough for a message."""
+    return text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "..."
 
 
 def pae(payload: bytes) -> bytes:
@@ -44,9 +49,8 @@ def pae(payload: bytes) -> bytes:
 def seal(payload: bytes, keyid: str, signature: bytes) -> bytes:
     """One ledger line, without its newline."""
     signatures = [{"keyid": keyid, "sig": _to_base64(signature)}]
-    return canonical.encode(
-        {"payload": _to_base64(payload), "payloadType": PAYLOAD_TYPE, "signatures": signatures},
-    )
+    outer = {"payload": _to_base64(payload), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
+    return canonical.encode(outer)
 
 
 def unseal(line: bytes) -> Envelope:

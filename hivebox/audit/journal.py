@@ -26,9 +26,10 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
 class Tail(NamedTuple):
-    """``line`` is the last whole line without its newline (empty: none); it and all before it end at ``end``.
-    ``torn`` is what follows."""
+    """``line`` is the last record's, without its newline; ``seq`` is -1 when there is none. It and all before it end
+    at offset ``end``; ``torn`` is what follows."""
 
+    seq: int
     line: bytes
     end: int
     torn: bytes
@@ -41,12 +42,15 @@ class Journal(NamedTuple):
     dir_fd: int
     path: str
 
-    def tail(self, is_record: Callable[[bytes], bool]) -> Tail:
-        """Reads back from the end only as far as needed. Raises HiveboxError if there is no record to build on."""
+    def tail(self, seq_of: Callable[[bytes], int]) -> Tail:
+        """Reads back from the end only as far as needed. ``seq_of`` gives a record's number, -1 for what is none.
+
+        Raises HiveboxError if there is no record to build on.
+        """
         size = os.fstat(self.fd).st_size
         line, start, end = self._line_before(size)
-        if end == size and is_record(line):
-            return Tail(line, end, b"")
+        if end == size and (seq := seq_of(line)) >= 0:
+            return Tail(seq, line, end, b"")
         # Not whole, or whole and garbage: a power loss may leave the last blocks of a write on the disk and zeros
         # before them. Only the last line was ever in doubt, so the one before it has to be good.
         if end == size:
@@ -54,9 +58,9 @@ class Journal(NamedTuple):
             line, _, end = self._line_before(start)
         else:
             torn = os.pread(self.fd, size - end, end)
-        if line and not is_record(line):
+        if (seq := seq_of(line)) < 0 < end:
             raise self._damaged("the last two lines are not records")
-        return Tail(line, end, torn)
+        return Tail(seq, line, end, torn)
 
     def append(self, line: bytes) -> None:
         """Durable when it returns; when it raises, the file is as it was before. Raises HiveboxError."""
@@ -138,6 +142,7 @@ def open_journal(state_dir: str, lock_timeout_s: float) -> Iterator[Journal]:
         finally:
             os.close(fd)  # unlocks
     except OSError as error:
+        error.filename = path
         raise from_os_error("cannot write the audit record", error, _hint(error)) from error
     finally:
         os.close(dir_fd)

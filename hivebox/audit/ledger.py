@@ -54,31 +54,31 @@ class Ledger:
         try:
             statement.check_content(run_id, subjects, predicate)
             with journal.open_journal(self._state_dir, self._lock_timeout_s) as opened:
-                last = self._recovered_tail(opened, signer)
-                return self._write(opened, signer, last, (event, run_id, subjects, predicate))
+                tail = self._recovered(opened, signer, opened.tail(_seq_of))
+                return self._write(opened, signer, tail, (event, run_id, subjects, predicate))
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
-    def _recovered_tail(self, opened: journal.Journal, signer: Signer) -> bytes:
-        tail = opened.tail(_is_record)
+    def _recovered(self, opened: journal.Journal, signer: Signer, tail: journal.Tail) -> journal.Tail:
         if not tail.torn:
-            return tail.line
+            return tail
         digest = opened.drop_torn(tail)
         dropped = {"bytes": len(tail.torn), "kept_as": f"torn-{digest}", "sha256": digest}
         run_id = "recovered-" + os.urandom(8).hex()
-        content = ("recovered", run_id, [("torn", digest)], {"dropped": dropped})
-        self._write(opened, signer, tail.line, content)
-        return opened.tail(_is_record).line
+        # A write of its own: were this and the caller's record torn together, the next recovery could not tell.
+        self._write(opened, signer, tail, ("recovered", run_id, [("torn", digest)], {"dropped": dropped}))
+        return opened.tail(_seq_of)
 
     def _write(
         self,
         opened: journal.Journal,
         signer: Signer,
-        last: bytes,
+        tail: journal.Tail,
         content: tuple[str, str, Sequence[tuple[str, str]], Mapping[str, Any]],
     ) -> Appended:
         event, run_id, subjects, predicate = content
-        seq, prev = (_seq(last) + 1, hashlib.sha256(last).hexdigest()) if last else (0, statement.FIRST_PREV)
+        seq = tail.seq + 1
+        prev = hashlib.sha256(tail.line).hexdigest() if seq else statement.FIRST_PREV
         record = statement.Record(seq, prev, event, run_id, self._clock(), tuple(subjects), dict(predicate))
         payload = statement.encode(record)
         line = envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload)))
@@ -86,13 +86,10 @@ class Ledger:
         return Appended(seq, hashlib.sha256(line).hexdigest(), opened.path)
 
 
-def _seq(line: bytes) -> int:
-    return statement.decode(envelope.unseal(line).payload).seq
-
-
-def _is_record(line: bytes) -> bool:
+def _seq_of(line: bytes) -> int:
+    """-1 for what is no record. The signature is not looked at: a forged last line must not stop every run, and the
+    verifier names it."""
     try:
-        _seq(line)
+        return statement.decode(envelope.unseal(line).payload).seq
     except envelope.RuleError:
-        return False
-    return True
+        return -1

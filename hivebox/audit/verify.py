@@ -137,9 +137,10 @@ class Verifier:
 
     def _misplaced(self, record: statement.Record, digest: bytes) -> tuple[str, str, str]:
         expected = f"record {self._next_seq}"
-        earlier = _find(self._digests, digest)
-        if earlier is None:
+        at = self._digests.find(digest)
+        if at < 0:
             return "order", expected, f"record {record.seq}"
+        earlier = at // _DIGEST_BYTES + 1
         rule = "duplicate" if earlier == self._line - 1 else "replay"
         return rule, expected, f"record {record.seq}, the same as line {earlier}"
 
@@ -177,8 +178,8 @@ class Verifier:
         return f"an end at {_show(self._head)}"
 
     def _add(self, rule: str, expected: str, got: str, line: int | None = None) -> None:
-        severity, _ = RULES[rule]
-        self._findings.append(Finding(self._line if line is None else line, rule, expected, got, severity))
+        at, (severity, _) = self._line if line is None else line, RULES[rule]
+        self._findings.append(Finding(at, rule, envelope.quoted(expected), envelope.quoted(got), severity))
 
 
 class Keyring:
@@ -202,14 +203,6 @@ class Keyring:
             key.verify(opened.signature, envelope.pae(opened.payload))
         except InvalidSignature as error:
             raise RuleError("signature", f"a signature by {opened.keyid}", "another") from error
-
-
-def _find(digests: bytearray, digest: bytes) -> int | None:
-    """The first line (from 1) with this digest."""
-    at = digests.find(digest)
-    while at >= 0 and at % _DIGEST_BYTES:
-        at = digests.find(digest, at + 1)
-    return at // _DIGEST_BYTES + 1 if at >= 0 else None
 
 
 def _show(head: Head) -> str:

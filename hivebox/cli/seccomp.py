@@ -7,12 +7,14 @@ import hashlib
 import json
 import sys
 import textwrap
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.policy import oci
 from hivebox.policy.load import load_policy
-from hivebox.policy.model import Policy
+from hivebox.policy.model import Policy, Syscalls
+from hivebox.policy.syscall_check import DANGEROUS
 from hivebox.policy.syscall_filters import filter_of
 from hivebox.policy.syscall_groups import QUIET, granted
 
@@ -25,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def run(argv: list[str]) -> int:
-    """0, or an HiveboxError."""
+    """0; anything else is raised as a HiveboxError."""
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit:  # --help has printed
@@ -71,14 +73,20 @@ def _import(arguments: argparse.Namespace) -> int:
         if names:
             lines.append(textwrap.fill(f"  {key}: [{names}]", _WIDTH, subsequent_indent="    ", break_on_hyphens=False))
     sys.stdout.write("\n".join(lines) + "\n")
-    for note in imported.notes:
+    for note in (*imported.notes, *_dangerous(imported.syscalls)):
         sys.stderr.write(textwrap.fill(f"note: {note}", _WIDTH, subsequent_indent="      ") + "\n")
     return 0
 
 
+def _dangerous(syscalls: Syscalls) -> Iterable[str]:
+    dangerous = [name for name in granted(syscalls) if name in DANGEROUS]
+    if dangerous:
+        yield f"dangerous, and granted since the file does: {', '.join(dangerous)}. `hivebox profile check` says why"
+
+
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:
         raise from_os_error(f"cannot import {path}", error, "check the path") from error
@@ -119,16 +127,17 @@ def _readable(name: str, description: dict[str, Any]) -> str:
         f"{name}: {len(allowed)} calls allowed, every other refused and reported;"
         f" {description['instructions']} instructions, sha256 {description['sha256']}"
     ]
-    sections: dict[tuple[str, str], list[str]] = {}
+    sections: dict[tuple[str, str], dict[str, list[str]]] = {}
     for call, facts in allowed.items():
-        sections.setdefault((facts["group"], facts["reason"]), []).append(call)
-    for (group, reason), calls in sections.items():
+        section = sections.setdefault((facts["group"], facts["reason"]), {})
+        section.setdefault(facts["only"] or "", []).append(call)
+    for (group, reason), section in sections.items():
         lines.append(f"\n{group or 'allow'}: {reason}")
-        lines.append(_indented(" ".join(call for call in calls if not allowed[call]["only"])))
-        lines.extend(f"    {call}: {allowed[call]['only']}" for call in calls if allowed[call]["only"])
+        for only, calls in sorted(section.items()):
+            lines.append(_indented(" ".join(calls) + (f": {only}" if only else "")))
     lines.append("\nrefused without an event, because libraries try them and have another way:")
     lines.extend(f"    {call}: {reason}" for call, reason in description["quiet"].items())
-    return "\n".join(line for line in lines if line) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _indented(text: str) -> str:

@@ -14,7 +14,7 @@ import struct
 from typing import Any
 
 import hivebox
-from hivebox.errors import HiveboxError
+from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.syscall_table import MACHINE
 from hivebox.locations import make_private_dir, state_dir
 from hivebox.policy.model import Policy
@@ -95,7 +95,7 @@ def _cache_key(policy: Policy) -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sources = hashlib.sha256()
     for name in _SOURCES:
-        with open(os.path.join(package, name), "rb") as file:  # noqa: PTH123  # pathlib is not on this path
+        with open(os.path.join(package, name), "rb") as file:
             sources.update(file.read())
     calls = policy.syscalls
     parts = [hivebox.__version__, MACHINE, sources.hexdigest(), policy.filesystem.work_exec,
@@ -112,7 +112,7 @@ def _fingerprint(library: str) -> dict[str, int]:
 def _read(path: str, key: str) -> tuple[bytes, str] | None:
     """None for anything that is not whole, or was made for another policy or by another libseccomp."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             header_line, _, program = file.read().partition(b"\n")
         header: dict[str, Any] = json.loads(header_line)
         digest = hashlib.sha256(program).hexdigest()
@@ -129,9 +129,9 @@ def _write(path: str, header: dict[str, Any], program: bytes) -> None:
     try:
         for directory in (state_dir(), os.path.join(state_dir(), "cache"), os.path.dirname(path)):
             make_private_dir(directory)
-        with open(temporary, "wb") as file:  # noqa: PTH123
+        with open(temporary, "wb") as file:
             file.write(json.dumps(header).encode() + b"\n" + program)
-        os.replace(temporary, path)  # noqa: PTH105
+        os.replace(temporary, path)
     except OSError as error:
         if error.errno not in _CACHE_WRITE_ERRNOS:
-            raise
+            raise from_os_error("cannot keep the compiled seccomp program", error, "check HIVEBOX_STATE") from error

@@ -90,7 +90,8 @@ def move_mount(mount_fd: int, target_fd: int) -> None:
 
 
 def mount_setattr(mount_fd: int, attr_set: int, *, recursive: bool = True, userns_fd: int = 0) -> None:
-    """mount_setattr(2) on the mount at ``mount_fd``; ``userns_fd`` goes with MOUNT_ATTR_IDMAP."""
-    attr = _MountAttr(attr_set, 0, 0, userns_fd)
+    """mount_setattr(2) on the mount at ``mount_fd``, which also becomes private: a copy of a shared mount would carry
+    what is mounted in the sandbox to the host, and the reverse. ``userns_fd`` goes with MOUNT_ATTR_IDMAP."""
+    attr = _MountAttr(attr_set, 0, MS_PRIVATE, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     syscall("mount_setattr", mount_fd, b"", flags, attr, ctypes.sizeof(attr), detail=f"fd {mount_fd}")

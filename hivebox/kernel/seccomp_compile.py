@@ -43,7 +43,7 @@ def _pyseccomp() -> Any:
 def library_path() -> str:
     """The libseccomp that this process uses."""
     _pyseccomp()
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             path = line.split(maxsplit=5)[-1].rstrip("\n")
             if path.startswith("/") and "libseccomp" in path.rpartition("/")[2]:

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from hivebox.errors import HiveboxError, errno_text
@@ -34,7 +35,9 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         if channel.receive() is None:
             os._exit(_FAILED)  # the supervisor died before it mapped our user
         for step in plan.steps:
-            _apply(step, "init")
+            _apply(step, step.enter_init)
+        for step in plan.steps:
+            _apply(step, step.apply_init)
         process.set_pdeathsig(signal.SIGKILL)
         if channel.peer_is_gone():
             os._exit(_FAILED)
@@ -75,12 +78,9 @@ def _reset_signals(blocked: set[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _apply(step: Step, stage: str) -> None:
+def _apply(step: Step, act: Callable[[], None]) -> None:
     try:
-        if stage == "init":
-            step.apply_init()
-        else:
-            step.apply_payload()
+        act()
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         why = where + errno_text(error.errno or 0)
@@ -95,7 +95,7 @@ def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
             raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
         control = Channel.on(control_fd)
         for step in plan.steps:
-            _apply(step, "payload")
+            _apply(step, step.apply_payload)
         control.send("ready", fds=plan.notify_fds())
         if os.read(control_fd, 1):
             plan.execute.exec()

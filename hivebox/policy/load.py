@@ -65,7 +65,7 @@ def override(
 ) -> Policy:
     """The policy with what the command line (or a program) asks for: ``limits`` by field of ``Limits``, a mount in
     place of one on the same destination, variables added. Raises ProfileError for what the bounds do not allow."""
-    changed = limits or {}
+    changed: dict[str, Any] = limits or {}
     _check_limits(changed)
     for name in (*(name for name, _ in env_set), *env_pass):
         check_variable(name)
@@ -137,7 +137,7 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
 def _read(path: str) -> tuple[Policy, tuple[Source, ...]] | None:
     """None for anything that is not whole or no longer true."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # pathlib is not on this path
+        with open(path, "rb") as file:  # pathlib is not on this path
             cached = json.loads(file.read())
         policy = policy_from_plain(cached["policy"])
         sources = tuple(Source(*entry) for entry in cached["sources"])
@@ -155,9 +155,9 @@ def _write(directory: str, path: str, policy: Policy, sources: tuple[Source, ...
     try:
         make_private_dir(directory)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:  # noqa: PTH123
+        with open(handle, "wb") as file:
             file.write(_canonical(plain))
-        os.replace(temporary, path)  # noqa: PTH105
+        os.replace(temporary, path)
     except OSError as error:
         if error.errno not in _CACHE_WRITE_ERRNOS:
             raise

@@ -71,7 +71,7 @@ def import_oci(document: Any, machine: str = _MACHINE) -> Imported:
         syscalls = Syscalls(tuple(GROUPS), (), tuple(sorted(reader.denied & _all_members())))
     else:
         syscalls = _fold(reader.allowed - reader.denied)
-    return Imported(syscalls, tuple(reader.notes))
+    return Imported(syscalls, tuple(reader.all_notes()))
 
 
 def _bad(why: str) -> HiveboxError:
@@ -94,6 +94,8 @@ class _Reader:
         self.allowed: set[str] = set()
         self.denied: set[str] = set()
         self.notes: list[str] = []
+        self._replaced: dict[str, list[str]] = {}
+        self._foreign: set[str] = set()
         if self.denylist:
             self.notes.append(
                 f"defaultAction {document['defaultAction']} (a list of refused calls) has no counterpart: hivebox stays"
@@ -107,14 +109,17 @@ class _Reader:
             names = entry.get("names") or [entry.get("name")] if isinstance(entry, dict) else None
             if not names or not all(isinstance(name, str) for name in names):
                 raise _bad(f"an entry of syscalls has no names: {str(entry)[:80]}")
-            self._entry(entry, self._known(names))
-        self.notes = list(dict.fromkeys(self.notes))
+            self._foreign.update(name for name in names if name not in all_names())
+            self._entry(entry, [name for name in names if name in all_names()])
 
-    def _known(self, names: list[str]) -> list[str]:
-        foreign = [name for name in names if name not in all_names()]
-        if foreign:
-            self.notes.append(f"not calls of a 64-bit Linux, refused in any case: {', '.join(foreign)}")
-        return [name for name in names if name in all_names()]
+    def all_notes(self) -> Iterable[str]:
+        """Everything that is not as it was in the file."""
+        yield from dict.fromkeys(self.notes)
+        for name, tests in self._replaced.items():
+            only = _own_filter(name).only  # type: ignore[union-attr]  # that is why it is in there
+            yield f"{name}: hivebox's filter ({only}) takes the place of: {'; '.join(tests)}"
+        if self._foreign:
+            yield f"not calls of a 64-bit machine, never reachable: {', '.join(sorted(self._foreign))}"
 
     def _entry(self, entry: dict[str, Any], names: list[str]) -> None:
         listed = ", ".join(names)
@@ -122,11 +127,11 @@ class _Reader:
             return
         action = entry.get("action")
         if action == _ALLOW:
-            self.allowed.update(names if not entry.get("args") else self._with_arguments(entry["args"], names))
+            self.allowed.update(self._with_own_filter(names, entry["args"], action) if entry.get("args") else names)
         elif action not in _REFUSE:
             raise _bad(f"unknown action {action} for {listed}")
         elif entry.get("args"):
-            self._refuse_some(names)
+            self.denied.update({*names} - self._with_own_filter(names, entry["args"], action))
         else:
             if action != "SCMP_ACT_ERRNO":
                 self.notes.append(f"{listed}: {action} becomes a refusal with EPERM and an event")
@@ -147,38 +152,24 @@ class _Reader:
             self.notes.append(f"{listed}: the condition on the kernel's version is dropped")
         return True
 
-    def _refuse_some(self, names: list[str]) -> None:
+    def _with_own_filter(self, names: list[str], arguments: Any, action: str) -> set[str]:
+        """Those of ``names`` whose arguments hivebox filters itself. The others are refused altogether."""
+        if not isinstance(arguments, list) or not all(isinstance(argument, dict) for argument in arguments):
+            raise _bad(f"args of {', '.join(names)} is not a list of objects")
+        words = f"{action} if " + " and ".join(
+            f"argument {item.get('index')} {item.get('op')} {item.get('value')}" for item in arguments
+        )
+        own = {name for name in names if _own_filter(name)}
         for name in names:
-            own = _own_filter(name)
-            if own:
-                self.notes.append(f"{name}: hivebox's filter ({own.only}) takes the place of this one's refusals")
+            if name in own:
+                self._replaced.setdefault(name, []).append(words)
             else:
-                self.notes.append(f"{name}: refused for some arguments only; refused altogether here")
-                self.denied.add(name)
-
-    def _with_arguments(self, arguments: list[Any], names: Iterable[str]) -> list[str]:
-        carried = []
-        for name in names:
-            own = _own_filter(name)
-            if own is None:
-                self.notes.append(f"{name}: its argument filter cannot be written in a profile; not granted")
-            else:
-                tests = " and ".join(_words(argument) for argument in arguments)
-                self.notes.append(f"{name}: granted with hivebox's filter ({own.only}) instead of: {tests}")
-                carried.append(name)
-        return carried
+                self.notes.append(f"{name}: refused altogether, since a profile cannot say: {words}")
+        return own
 
 
 def _own_filter(name: str) -> Filter | None:
     return filter_of(name, Policy("import"), frozenset({"fork"}))
-
-
-def _words(argument: Any) -> str:
-    if not isinstance(argument, dict):
-        raise _bad(f"an argument filter is not an object: {argument}")
-    return (
-        f"argument {argument.get('index')} {argument.get('op')} {argument.get('value')} {argument.get('valueTwo', 0)}"
-    )
 
 
 def _all_members() -> frozenset[str]:

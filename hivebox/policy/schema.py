@@ -32,7 +32,7 @@ def did_you_mean(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, names, 1)
     if close:
         return f"did you mean {close[0]}?"
-    return f"one of {', '.join(names)}" if len(names) <= 16 else ""  # noqa: PLR2004  # what fits on a line or two
+    return f"one of {', '.join(names)}" if len(names) <= 16 else ""  # what fits on a line or two
 
 
 def _read_group(name: str) -> str:
@@ -108,24 +108,195 @@ Flag = Annotated[bool, Meta(extra={"expected": "true or false"})]
 Line = Annotated[str, Meta(extra={"expected": "a text"})]
 Recipe = Annotated[str, Meta(extra={"expected": "the name of a recipe", "read": _read_recipe})]
 Path = Annotated[str, Meta(pattern="^/", extra={"expected": "an absolute path", "read": _read_path})]
-Grant = Annotated[
-    str, Meta(pattern="^/", extra={"expected": "an absolute PATH or PATH:DEST", "read": _read_grant})
-]
+Grant = Annotated[str, Meta(pattern="^/", extra={"expected": "an absolute PATH or PATH:DEST", "read": _read_grant})]
 GroupName = Annotated[
     str,
     Meta(extra_json_schema={"enum": sorted(GROUPS)}, extra={"expected": 'a group, as "@base"', "read": _read_group}),
 ]
 Call = Annotated[str, Meta(extra={"expected": "the name of a system call", "read": _read_call})]
 Variable = Annotated[str, Meta(extra={"expected": "the name of a variable", "read": _read_variable})]
-Value = Annotated[str, Meta(extra={"expected": 'a text (quote numbers: "1")', "read": _read_value})]
-Control = Annotated[
-    Literal["landlock"], Meta(extra={"expected": f"the name of a control: {', '.join(CONTROLS)}"})
-]
+Value = Annotated[str, Meta(extra={"expected": "a text", "read": _read_value})]
+Control = Annotated[Literal["landlock"], Meta(extra={"expected": f"the name of a control: {', '.join(CONTROLS)}"})]
 WithoutCgroup = Annotated[Literal["refuse", "poll"], Meta(extra={"expected": "refuse or poll"})]
 NetworkMode = Annotated[
     Literal["none"], Meta(extra={"expected": "none: this version has no other network than an empty one"})
 ]
 
 
-def _meta(field: str, kind: str, schema: dict[str, Any], expected: str, read: Any) -> Meta:
-    return Meta(description=kind, extra_json_schema=schema, extra={"expected": expected, "read": _within(field, read)})
+def _meta(field: str, text: str, expected: str, read: Any, schema: dict[str, Any] | None = None) -> Meta:
+    """Of a limit: its description, and the range that hivebox can apply."""
+    extra = {"expected": expected, "read": _within(field, read)}
+    return Meta(description=text, extra_json_schema=schema or {}, extra=extra)
+
+
+def _whole(field: str, text: str) -> Meta:
+    least, most = LIMIT_RANGES[field]
+    schema = {"minimum": least, "maximum": most}
+    return _meta(field, text, f"a whole number from {least} to {most}", int, schema)
+
+
+def _time(field: str, text: str) -> Meta:
+    return _meta(field, text, _A_TIME, parse_duration, _TIME)
+
+
+def _size(field: str, text: str) -> Meta:
+    return _meta(field, text, _A_SIZE, parse_size, _SIZE)
+
+
+_CPUS = Meta(
+    description="CPU bandwidth in processors, or all",
+    extra={"expected": "a number of processors, as 1.5, or all", "read": _read_cpus},
+)
+WallTime = Annotated[int | float | str, _time("wall_time_s", "clock time from start to end")]
+CpuTime = Annotated[int | float | str, _time("cpu_time_s", "CPU time of the whole tree of processes")]
+Memory = Annotated[int | str, _size("memory_bytes", "memory of the whole tree, swap included")]
+Pids = Annotated[int, _whole("pids", "processes and threads at once")]
+Cpus = Annotated[int | float | Literal["all"], _CPUS]
+FileSize = Annotated[int | str, _size("file_size_bytes", "the largest file it may write")]
+OpenFiles = Annotated[int, _whole("open_files", "open descriptors of each process")]
+WorkdirSize = Annotated[int | str, _size("workdir_size_bytes", "/work, /tmp and /dev/shm together")]
+WorkdirInodes = Annotated[int, _whole("workdir_inodes", "files and directories in these")]
+OutputSize = Annotated[int | str, _size("output_size_bytes", "stdout and stderr together")]
+
+
+class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Every key may be left out; what that means is said by the profile extended, or the default in model.py."""
+
+
+class RootfsSection(_Section):
+    """Which read-only root."""
+
+    recipe: Recipe | UnsetType = UNSET
+    interpreter: Path | UnsetType = UNSET
+
+
+class FilesystemSection(_Section):
+    """Paths of the host that are granted, as PATH or PATH:DEST."""
+
+    read_only: tuple[Grant, ...] | UnsetType = UNSET
+    read_write: tuple[Grant, ...] | UnsetType = UNSET
+    overlay: tuple[Grant, ...] | UnsetType = UNSET
+    work_exec: Flag | UnsetType = UNSET
+
+
+class NetworkSection(_Section):
+    """What can be reached."""
+
+    mode: NetworkMode | UnsetType = UNSET
+
+
+class SyscallsSection(_Section):
+    """System calls: what no group grants is refused."""
+
+    groups: tuple[GroupName, ...] | UnsetType = UNSET
+    add_groups: tuple[GroupName, ...] | UnsetType = UNSET
+    allow: tuple[Call, ...] | UnsetType = UNSET
+    deny: tuple[Call, ...] | UnsetType = UNSET
+    kill_after: Count | UnsetType = UNSET
+
+
+class LimitsSection(_Section):
+    """All finite."""
+
+    wall_time: WallTime | UnsetType = UNSET
+    cpu_time: CpuTime | UnsetType = UNSET
+    memory: Memory | UnsetType = UNSET
+    pids: Pids | UnsetType = UNSET
+    cpus: Cpus | UnsetType = UNSET
+    file_size: FileSize | UnsetType = UNSET
+    open_files: OpenFiles | UnsetType = UNSET
+    workdir_size: WorkdirSize | UnsetType = UNSET
+    workdir_inodes: WorkdirInodes | UnsetType = UNSET
+    output_size: OutputSize | UnsetType = UNSET
+    without_cgroup: WithoutCgroup | UnsetType = UNSET
+
+
+class EnvironmentSection(_Section):
+    """Variables; nothing is inherited but what ``pass`` names."""
+
+    set: dict[Variable, Value] | UnsetType = UNSET
+    pass_: tuple[Variable, ...] | UnsetType = msgspec.field(default=UNSET, name="pass")
+
+
+class OutputsSection(_Section):
+    """Bounds on what --out collects."""
+
+    max_size: Size | UnsetType = UNSET
+    max_files: Count | UnsetType = UNSET
+    max_time: Duration | UnsetType = UNSET
+
+
+class ProfileDocument(_Section):
+    """A profile of hivebox: docs/profile.md."""
+
+    description: Line | UnsetType = UNSET
+    extends: Line | UnsetType = UNSET
+    rootfs: RootfsSection | UnsetType = UNSET
+    filesystem: FilesystemSection | UnsetType = UNSET
+    network: NetworkSection | UnsetType = UNSET
+    syscalls: SyscallsSection | UnsetType = UNSET
+    limits: LimitsSection | UnsetType = UNSET
+    environment: EnvironmentSection | UnsetType = UNSET
+    outputs: OutputsSection | UnsetType = UNSET
+    optional: tuple[Control, ...] | UnsetType = UNSET
+
+
+class BoundedRootfs(_Section):
+    """Which recipes may be used."""
+
+    recipes: tuple[Recipe, ...] | UnsetType = UNSET
+
+
+class BoundedFilesystem(_Section):
+    """Directories under which paths may be granted, and whether work_exec may be true."""
+
+    read_only: tuple[Path, ...] | UnsetType = UNSET
+    read_write: tuple[Path, ...] | UnsetType = UNSET
+    work_exec: Flag | UnsetType = UNSET
+
+
+class BoundedSyscalls(_Section):
+    """The groups that may be granted, and the single calls beyond them."""
+
+    groups: tuple[GroupName, ...] | UnsetType = UNSET
+    calls: tuple[Call, ...] | UnsetType = UNSET
+
+
+class BoundedLimits(_Section):
+    """The most of each limit, and what may happen where there is no control group."""
+
+    wall_time: WallTime | UnsetType = UNSET
+    cpu_time: CpuTime | UnsetType = UNSET
+    memory: Memory | UnsetType = UNSET
+    pids: Pids | UnsetType = UNSET
+    cpus: Annotated[int | float, _meta("cpus", "CPU bandwidth", "a number of processors", float)] | UnsetType = UNSET
+    file_size: FileSize | UnsetType = UNSET
+    open_files: OpenFiles | UnsetType = UNSET
+    workdir_size: WorkdirSize | UnsetType = UNSET
+    workdir_inodes: WorkdirInodes | UnsetType = UNSET
+    output_size: OutputSize | UnsetType = UNSET
+    without_cgroup: tuple[WithoutCgroup, ...] | UnsetType = UNSET
+
+
+class BoundedEnvironment(_Section):
+    """The variables that may be passed on from the caller."""
+
+    pass_: tuple[Variable, ...] | UnsetType = msgspec.field(default=UNSET, name="pass")
+
+
+class SecurityPolicyDocument(_Section):
+    """security_policy.yml, the most that any profile or command line may grant: docs/profile.md#security-policy."""
+
+    rootfs: BoundedRootfs | UnsetType = UNSET
+    filesystem: BoundedFilesystem | UnsetType = UNSET
+    syscalls: BoundedSyscalls | UnsetType = UNSET
+    limits: BoundedLimits | UnsetType = UNSET
+    environment: BoundedEnvironment | UnsetType = UNSET
+    required: tuple[Control, ...] | UnsetType = UNSET
+
+
+def json_schema() -> str:
+    """JSON Schema 2020-12 of a profile, for editors."""
+    schema = msgspec.json.schema(ProfileDocument)
+    text = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return msgspec.json.format(msgspec.json.encode(text), indent=2).decode() + "\n"

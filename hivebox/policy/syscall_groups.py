@@ -18,7 +18,8 @@ from hivebox.policy.syscall_numbers import all_names
 GROUPS: dict[str, dict[str, str]] = {
     "@base": {
         "start and end of a program: loader, libc, signal return, the host's uprobes": (
-            "arch_prctl set_tid_address set_robust_list rseq exit exit_group restart_syscall rt_sigreturn uprobe uretprobe"
+            "arch_prctl set_tid_address set_robust_list rseq exit exit_group restart_syscall rt_sigreturn"
+            " uprobe uretprobe"
         ),
         "its own memory; locking is bounded by RLIMIT_MEMLOCK": (
             "brk mmap munmap mremap mprotect madvise msync mlock mlock2 munlock mseal map_shadow_stack futex"

@@ -113,6 +113,10 @@ class Rootfs(Step):
     def child_fds(self) -> tuple[int, ...]:
         return tuple(handle for source in (*self._units, *self._devices) for handle in source.child_fds())
 
+    def enter_init(self) -> None:
+        for source in (*self._units, *self._devices):
+            source.enter()
+
     def apply_init(self) -> None:
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         size = (1 << 20) + sum(map(len, self._etc.values()))
@@ -122,9 +126,10 @@ class Rootfs(Step):
         os.umask(0o022)
         for unit, source in zip(self.tree.mounts, self._units, strict=True):
             bind(source, unit)
-        for link, target in self.tree.symlinks:
-            os.symlink(target, link.lstrip("/"))
         os.makedirs("etc", exist_ok=True)
+        for link, target in self.tree.symlinks:
+            os.makedirs(os.path.dirname(link.lstrip("/")) or ".", exist_ok=True)
+            os.symlink(target, link.lstrip("/"))
         for name, content in self._etc.items():
             write_file(f"etc/{name}", content)
         self._populate_dev()

@@ -24,6 +24,9 @@ class Step:
     def attach(self, pid: int) -> None:
         """In the supervisor, while the child waits. ``pid`` is the sandbox's init."""
 
+    def enter_init(self) -> None:
+        """In the sandbox's init, before any step is applied: the host's paths are still where they were."""
+
     def apply_init(self) -> None:
         """In the sandbox's init, with all capabilities in its own user namespace."""
 

@@ -104,7 +104,11 @@ class Collector:
 
     def _copy(self, path: str, source_fd: int) -> None:
         parent, _, name = path.rpartition("/")
-        parent_fd = self._make_parents(parent)
+        try:
+            parent_fd = self._make_parents(parent)
+        except NotADirectoryError:
+            self._skip(path, "a file or link of the output directory is in its way")
+            return
         try:
             target_fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent_fd)
         except FileExistsError:
@@ -133,7 +137,9 @@ class Collector:
         for part in parent.split("/") if parent else ():
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=current_fd)
-            next_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current_fd)
-            os.close(current_fd)
+            try:
+                next_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current_fd)
+            finally:
+                os.close(current_fd)
             current_fd = next_fd
         return current_fd

@@ -139,7 +139,7 @@ def test_no_core_and_no_way_to_raise_a_limit(runner: Runner, backend) -> None:
 
 
 def test_usage_of_a_known_tree_is_within_ten_percent(runner: Runner, backend) -> None:
-    """Two children of 60 MiB that burn 0.6 s of CPU each, by their own clocks, and three processes in all."""
+    """Two children of 60 MiB that burn 0.6 s of CPU each: three processes, whose CPU time they report themselves."""
     code = (
         "import os, time\n"
         "kids = []\n"
@@ -151,10 +151,12 @@ def test_usage_of_a_known_tree_is_within_ten_percent(runner: Runner, backend) ->
         "        time.sleep(0.3); os._exit(0)\n"
         "    kids.append(pid)\n"
         "for pid in kids: os.waitpid(pid, 0)\n"
+        "print(sum(os.times()[:4]))"
     )
-    ending = runner.command(PYTHON, "-c", code, transform=backend).ending
+    report = runner.command(PYTHON, "-c", code, transform=backend)
+    ending = report.ending
     assert ending.outcome == "ok"
-    assert ending.cpu_user_s + ending.cpu_system_s == pytest.approx(1.2, rel=0.1)
+    assert ending.cpu_user_s + ending.cpu_system_s == pytest.approx(float(report.stdout), rel=0.1)
     assert ending.memory_peak_bytes == pytest.approx(125 * MIB, rel=0.1)
     assert ending.pids_peak == 3
 

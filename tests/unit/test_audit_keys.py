@@ -203,7 +203,7 @@ def test_what_belongs_to_another_user_is_refused(state: Path, name: str) -> None
     "pem", [b"", b"\xff", b"-----BEGIN PUBLIC KEY-----", b"-----BEGIN PUBLIC KEY-----\n%\n-----END PUBLIC KEY-----"]
 )
 def test_a_broken_public_key_is_a_value_error(pem: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         keys.public_from_pem(pem)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import fcntl
 import hashlib
@@ -94,7 +95,7 @@ def test_times_come_from_three_clocks_of_this_boot(state: Path) -> None:
     assert before[1] <= moment.monotonic_ns <= time.monotonic_ns()
     assert moment.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     stamp = time.strptime(moment.utc[:19], "%Y-%m-%dT%H:%M:%S")
-    assert abs(before[2] - (time.mktime(stamp) - time.timezone)) < 3700  # daylight saving may differ in strptime
+    assert abs(before[2] - calendar.timegm(stamp)) < 5
     assert moment.utc[19] == "."
     assert moment.utc.endswith("Z")
 
@@ -141,7 +142,7 @@ def test_a_record_is_refused_and_the_ledger_untouched(
 def test_the_largest_record_reads_back(state: Path) -> None:
     start(state, "big", text="x" * (12_580_000))
     start(state, "next")
-    assert 16_500_000 < path_of(state).stat().st_size
+    assert path_of(state).stat().st_size > 16_500_000
     assert rules_of(state) == []
 
 

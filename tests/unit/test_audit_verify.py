@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from hivebox.audit import envelope, keys, statement
+from hivebox.audit import keys, statement
 from hivebox.audit.rules import ERROR, RULES
 from hivebox.audit.verify import Head, Verdict, verify
 
@@ -187,9 +187,21 @@ def test_a_prefix_signed_by_a_thief_shows_against_a_known_head() -> None:
     assert not verify(lines, KEYS, Head(6, MAKE.digest(lines_of("golden")[6]))).good
 
 
-def test_a_hostile_payload_is_quoted_short() -> None:
-    line = envelope.seal(b"x" * 100_000, keys.keyid_of(OWNER), bytes(64)) + b"\n"
-    assert all(len(f.got) < 200 for f in verify([line], KEYS).findings)
+@pytest.mark.parametrize("field", ["payload", "payloadType", "keyid", "another", "event"])
+def test_a_hostile_line_is_quoted_short(field: str) -> None:
+    long = "x" * 100_000
+    good = lines_of("golden")[0]
+    outer = json.loads(good)
+    if field == "keyid":
+        outer["signatures"][0]["keyid"] = long
+    elif field == "event":
+        outer = json.loads(MAKE.seal(MAKE.payload_of(good).replace(b"started", long.encode())))
+    else:
+        outer[long if field == "another" else field] = long
+    line = json.dumps(outer, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    findings = verify([line], KEYS).findings
+    assert findings
+    assert all(len(f.expected + f.got) < 400 for f in findings)
 
 
 def test_the_statement_decodes_to_what_was_encoded() -> None:

@@ -1,7 +1,10 @@
 """The checker finds what is wrong with a syscalls: section, and nothing in the group sets that profiles use."""
 
+from pathlib import Path
+
 import pytest
 
+from hivebox.policy.load import load_policy
 from hivebox.policy.model import Filesystem, Policy, Syscalls
 from hivebox.policy.syscall_check import Finding, check
 
@@ -29,6 +32,15 @@ def bad(found: tuple[Finding, ...]) -> list[str]:
 )
 def test_usual_group_sets_are_clean(groups: tuple[str, ...]) -> None:
     assert bad(findings(groups)) == []
+
+
+PROFILES = sorted(path.stem for path in (Path(__file__).parents[2] / "profiles").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_shipped_profiles_are_clean(name: str) -> None:
+    policy, _sources = load_policy(name)
+    assert bad(check(policy)) == []
 
 
 @pytest.mark.parametrize(

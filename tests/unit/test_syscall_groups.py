@@ -1,5 +1,7 @@
 """Groups, and what they grant."""
 
+from pathlib import Path
+
 import pytest
 
 from hivebox.errors import HiveboxError
@@ -60,3 +62,9 @@ def test_memfd_may_be_executable_only_with_work_exec() -> None:
 def test_a_quiet_call_that_is_granted_is_not_refused() -> None:
     quiet = [rule for rule in rules(Policy("p", syscalls=Syscalls(("@base",), ("clone3",)))) if rule.call == "clone3"]
     assert [rule.errno for rule in quiet] == [0]
+
+
+@pytest.mark.parametrize("name", [*GROUPS, *_FILTERS, *QUIET, "clone", "memfd_create"])
+def test_docs_name_every_group_filter_and_quiet_call(name: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "syscalls.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in text

@@ -78,16 +78,24 @@ def test_import_uses_groups() -> None:
         (allow("kill", includes={"arches": ["amd64"]}), {"kill"}, None),
         (allow("kill", excludes={"arches": ["amd64"]}), set(), None),
         (allow("ptrace", includes={"minKernel": "4.8"}), {"ptrace"}, "the condition on the kernel's version"),
-        (allow("chown32", "kill"), {"kill"}, "refused in any case: chown32"),
-        (allow("kill", args=[{"index": 1, "value": 9, "op": "SCMP_CMP_NE"}]), set(), "kill: its argument filter"),
+        (allow("chown32", "kill"), {"kill"}, "never reachable: chown32"),
+        (allow("kill", args=[{"index": 1, "value": 9, "op": "SCMP_CMP_NE"}]), set(), "kill: refused altogether"),
         (allow("personality", args=[{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]), {"personality"},
-         "granted with hivebox's filter (the query and PER_LINUX) instead of: argument 0 SCMP_CMP_EQ 8 0"),
+         "hivebox's filter (the query and PER_LINUX) takes the place of: SCMP_ACT_ALLOW if argument 0 SCMP_CMP_EQ 8"),
     ],
 )  # fmt: skip
 def test_import_names_what_it_cannot_carry(entry: dict[str, Any], granted_calls: set[str], note: str | None) -> None:
     imported = import_oci(docker(entry), "x86_64")
     assert set(granted(imported.syscalls)) == granted_calls
     assert any(note in text for text in imported.notes) if note else not imported.notes
+
+
+def test_import_of_a_refusal_for_some_arguments() -> None:
+    entry = {"names": ["kill", "socket"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "x"}]}
+    imported = import_oci(docker(allow("kill", "socket"), entry), "x86_64")
+    assert set(granted(imported.syscalls)) == {"socket"}
+    assert imported.notes[0].startswith("kill: refused altogether")
+    assert imported.notes[1].startswith("socket: hivebox's filter")
 
 
 def test_import_refusals_win_and_are_named() -> None:
@@ -121,7 +129,10 @@ def test_import_takes_a_whole_config_json_and_the_old_name_key() -> None:
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": ["read"]},
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": [1], "action": "SCMP_ACT_ALLOW"}]},
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "ALLOW"}]},
-        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [1]}]},
+        {
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [1]}],
+        },
     ],
 )
 def test_import_of_anything_else_is_one_error(document: Any) -> None:

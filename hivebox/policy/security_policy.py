@@ -1,0 +1,85 @@
+"""``security_policy.yml`` -> Bounds. Every such file that is found applies; of each bound the most restrictive wins,
+so that a user's own file can narrow what /etc/hivebox allows and never widen it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hivebox.locations import config_dirs
+from hivebox.policy.bounds import key_of
+from hivebox.policy.decode import Settings, decode
+from hivebox.policy.document import Text
+from hivebox.policy.grants import is_within
+from hivebox.policy.model import Bounds, Limits
+from hivebox.policy.schema import SecurityPolicyDocument
+
+# Both endings: a file that its author believes in must not be ignored for its name.
+_NAMES = ("security_policy.yml", "security_policy.yaml")
+_LIST_FIELDS = {
+    "rootfs.recipes": "recipes",
+    "syscalls.groups": "groups",
+    "syscalls.calls": "calls",
+    "environment.pass": "pass_environment",
+    "limits.without_cgroup": "without_cgroup",
+}
+_PATH_FIELDS = {"filesystem.read_only": "read_only", "filesystem.read_write": "read_write"}
+_LIMIT_FIELDS = {f"limits.{key_of(field)}": field for field in Limits._fields if field != "without_cgroup"}
+
+
+def read_bounds(read: Callable[[str], bytes | None]) -> Bounds:
+    """The merged bounds. ``read`` gives a file's content, or None where there is none. Raises ProfileError."""
+    bounds = Bounds()
+    for directory in reversed(config_dirs()):
+        for name in _NAMES:
+            path = os.path.join(directory, name)
+            content = read(path)
+            if content is not None:
+                text = Text(path, content)
+                bounds = _narrow(bounds, decode(text, SecurityPolicyDocument), text)
+    return bounds
+
+
+def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
+    fields: dict[str, Any] = bounds._asdict()
+    limits, origins = dict(bounds.limits), dict(bounds.origins)
+    for key, setting in settings.items():
+        place = text.place(setting.node.line)
+        if key in _LIMIT_FIELDS:
+            field = _LIMIT_FIELDS[key]
+            if setting.value >= limits.get(field, float("inf")):
+                continue  # another file allows less, and is the one to name
+            limits[field] = setting.value
+        elif key == "filesystem.work_exec":
+            fields["work_exec"] = bounds.work_exec and setting.value
+        else:
+            place = f"{origins[key]} and {place}" if key in origins else place
+            _narrow_list(fields, key, tuple(item.value for item in setting.value))
+        origins[key] = place
+    return Bounds(**{**fields, "limits": tuple(limits.items()), "origins": tuple(origins.items())})
+
+
+def _narrow_list(fields: dict[str, Any], key: str, names: tuple[str, ...]) -> None:
+    if key == "required":
+        fields["required"] = _unique((*fields["required"], *names))
+        return
+    field = _LIST_FIELDS.get(key) or _PATH_FIELDS[key]
+    before = fields[field]
+    if before is None:
+        fields[field] = _unique(names)
+    elif key in _PATH_FIELDS:
+        fields[field] = _common_directories(before, names)
+    else:
+        fields[field] = tuple(name for name in before if name in names)
+
+
+def _common_directories(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """The directories that are below one of each."""
+    below = [path for path in some if any(is_within(path, other) for other in others)]
+    below += [path for path in others if any(is_within(path, other) for other in some)]
+    return _unique(below)
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

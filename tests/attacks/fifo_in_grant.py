@@ -1,0 +1,21 @@
+"""Leave a FIFO in a directory of the host, where the next program that reads it hangs.
+
+Source: class of CWE-377/CWE-367; the collector of this sandbox's predecessor hung on one.
+Stopped by: landlock: a read-write grant has no MAKE_FIFO. (mkfifo is allowed by the filter, for /work.)
+"""
+
+import os
+import sys
+
+EXPECT = {
+    "grant": "read_write",
+    "args": ["{shared}"],
+    "says": "Permission denied",
+    "without": ["landlock"],
+}
+
+try:
+    os.mkfifo(f"{sys.argv[1]}/trap")
+except OSError as error:
+    sys.exit(f"refused: {error}")
+print("BREACH: a FIFO in a host directory")

@@ -1,0 +1,155 @@
+"""Paths of the host in the sandbox: read-only, read-write, overlay, project, script; what never widens them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from hivebox.errors import HiveboxError
+from hivebox.policy.model import Filesystem, Mount
+from tests.harness import Runner, policy
+
+
+@pytest.fixture
+def data(scratch: Path) -> Path:
+    """A private directory: 0700, owned by whoever runs the tests, like a project below /root or a home."""
+    directory = scratch / "data"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "file").write_text("content")
+    (directory / "sub" / "deep").write_text("deep")
+    directory.chmod(0o700)
+    (directory / "file").chmod(0o600)
+    return directory
+
+
+def granting(mode: str, source: Path, dest: str, **fields: bool):
+    return policy(filesystem=Filesystem(mounts=(Mount(str(source), dest, mode),), **fields))
+
+
+def shell(runner: Runner, script: str, chosen) -> tuple[int | None, str]:
+    report = runner.command("sh", "-c", f"exec 2>&1; {script}", policy=chosen)
+    return report.ending.exit_code, report.stdout.decode()
+
+
+def test_read_only_is_readable_and_not_writable(runner: Runner, data: Path) -> None:
+    chosen = granting("read_only", data, "/data")
+    assert shell(runner, "cat /data/file /data/sub/deep", chosen) == (0, "contentdeep")
+    for act in ("echo x > /data/file", "touch /data/new", "rm /data/file", "mkdir /data/d", "mv /data/file /data/g"):
+        code, said = shell(runner, act, chosen)
+        assert code != 0, act
+        assert "Read-only" in said or "denied" in said
+    assert (data / "file").read_text() == "content"
+
+
+def test_read_write_writes_as_the_owner(runner: Runner, data: Path) -> None:
+    code, _ = shell(runner, "echo new > /data/made; echo more >> /data/file", granting("read_write", data, "/data"))
+    assert code == 0
+    assert (data / "made").read_text() == "new\n"
+    assert (data / "made").stat().st_uid == data.stat().st_uid
+    assert (data / "file").read_text() == "contentmore\n"
+
+
+def test_overlay_keeps_the_changes_inside(runner: Runner, data: Path) -> None:
+    chosen = granting("overlay", data, "/data")
+    script = "echo changed > /data/file; rm /data/sub/deep; touch /data/new; cat /data/file; ls /data /data/sub"
+    code, said = shell(runner, script, chosen)
+    assert code == 0
+    assert said.startswith("changed\n")
+    assert (data / "file").read_text() == "content"
+    assert sorted(path.name for path in data.rglob("*")) == ["deep", "file", "sub"]
+
+
+def test_overlay_counts_against_the_work_directory(runner: Runner, data: Path) -> None:
+    code, said = shell(runner, "head -c 90000000 /dev/zero > /data/big", granting("overlay", data, "/data"))
+    assert code != 0
+    assert "No space left" in said or "limit exceeded" in said
+
+
+def test_a_single_file(runner: Runner, data: Path) -> None:
+    assert shell(runner, "cat /etc-like/name", granting("read_only", data / "file", "/etc-like/name")) == (0, "content")
+
+
+def test_a_grant_inside_the_work_directory(runner: Runner, data: Path) -> None:
+    assert shell(runner, "cat /work/in/file", granting("read_only", data, "/work/in")) == (0, "content")
+
+
+def test_nested_grants_are_mounted_outermost_first(runner: Runner, data: Path, scratch: Path) -> None:
+    (scratch / "inner").mkdir()
+    (scratch / "inner" / "i").write_text("inner")
+    mounts = (Mount(str(scratch / "inner"), "/data/sub", "read_only"), Mount(str(data), "/data", "read_only"))
+    chosen = policy(filesystem=Filesystem(mounts=mounts))
+    assert shell(runner, "cat /data/sub/i", chosen) == (0, "inner")
+
+
+def test_a_link_in_the_source_path_is_refused(runner: Runner, data: Path, scratch: Path) -> None:
+    (scratch / "link").symlink_to(data)
+    with pytest.raises(HiveboxError, match="ELOOP"):
+        shell(runner, "true", granting("read_only", scratch / "link", "/data"))
+
+
+def test_a_link_in_a_granted_directory_cannot_redirect_a_later_grant(runner: Runner, data: Path, scratch: Path) -> None:
+    (data / "trap").symlink_to("/etc")
+    mounts = (Mount(str(data), "/data", "read_only"), Mount(str(data / "sub"), "/data/trap/x", "read_only"))
+    with pytest.raises(HiveboxError, match="cannot mount on"):
+        shell(runner, "true", policy(filesystem=Filesystem(mounts=mounts)))
+
+
+def test_mount_points_are_never_made_on_the_host(runner: Runner, data: Path) -> None:
+    mounts = (Mount(str(data), "/data", "read_write"), Mount(str(data / "sub"), "/data/absent", "read_only"))
+    with pytest.raises(HiveboxError, match="cannot mount on"):
+        shell(runner, "true", policy(filesystem=Filesystem(mounts=mounts)))
+    assert not (data / "absent").exists()
+
+
+def test_links_out_of_a_grant_lead_nowhere(runner: Runner, data: Path) -> None:
+    secret = data.parent / "secret"
+    secret.write_text("secret")
+    (data / "out").symlink_to(secret)
+    (data / "up").symlink_to("../secret")
+    code, said = shell(runner, "cat /data/out /data/up /data/../secret", granting("read_only", data, "/data"))
+    assert code != 0
+    assert "secret" not in said.replace("/secret", "").replace("'/data/out'", "")
+
+
+def test_a_missing_source_names_itself(runner: Runner, scratch: Path) -> None:
+    with pytest.raises(HiveboxError, match="absent") as caught:
+        shell(runner, "true", granting("read_only", scratch / "absent", "/data"))
+    assert "ENOENT" in caught.value.why
+
+
+def test_no_setuid_bit_can_be_left_in_a_granted_directory(runner: Runner, data: Path) -> None:
+    shell(runner, "cp /bin/true /data/x; chmod 4755 /data/x; chmod g+s /data/sub", granting("read_write", data, "/data"))
+    assert not [path for path in data.rglob("*") if path.stat().st_mode & 0o6000]
+
+
+def test_the_script_that_runs_is_the_script_that_was_hashed(runner: Runner, data: Path) -> None:
+    """Somebody rewrites the file between the hash and the start."""
+    script = data / "self.py"
+    script.write_text("import sys\nprint('reviewed', sys.argv, sys.path[0])\n")
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+
+    def rewrite(plan):
+        script.write_text("print('rewritten')")
+        return plan
+
+    chosen = granting("read_only", data, str(data))
+    report = runner.script(script, "a b", policy=chosen, project=str(data), transform=rewrite)
+    assert report.stdout.decode() == f"reviewed ['{script}', 'a b'] {data}\n"
+    assert report.controls["script"]["sha256"] == digest
+
+
+def test_a_project_is_the_working_directory(runner: Runner, data: Path) -> None:
+    script = data / "cwd.py"
+    script.write_text("import os; print(os.getcwd(), sorted(os.listdir()))")
+    report = runner.script(script, policy=granting("read_only", data, str(data)), project=str(data))
+    assert report.stdout.decode() == f"{data} ['cwd.py', 'file', 'sub']\n"
+
+
+@pytest.mark.root
+def test_root_maps_the_owner_and_nobody_else(runner: Runner, data: Path) -> None:
+    os.chown(data / "file", 12345, 12345)
+    code, _ = shell(runner, "cat /data/file", granting("read_only", data, "/data"))
+    assert code != 0, "a file of somebody else's, mode 0600, below a directory of ours"
