@@ -1,7 +1,5 @@
 """``python -m hivebox``."""
 
-import sys
+from hivebox.cli.main import entry
 
-from hivebox.cli.main import main
-
-sys.exit(main())
+entry()

@@ -52,6 +52,11 @@ def find_shipped(kind: str, name: str) -> str | None:
 
 
 def make_private_dir(path: str) -> str:
-    """Create ``path`` (and parents) as 0700 if missing and return it."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    """Create ``path`` as 0700 if missing, and missing parents likewise; return it."""
+    if not os.path.isdir(path):
+        previous = os.umask(0o077)  # makedirs gives its mode to the last directory only
+        try:
+            os.makedirs(path, exist_ok=True)
+        finally:
+            os.umask(previous)
     return path

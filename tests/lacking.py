@@ -58,9 +58,10 @@ def answering(*answers: Answer) -> Change:
 
 
 def listened_to() -> None:
-    """Inside another sandbox that has itself notified of refused calls."""
+    """Inside another sandbox that has itself notified of refused calls. Its listener lives on as our stdin: without
+    one the kernel would allow another."""
     process.set_no_new_privs()
-    os.set_inheritable(seccomp.load(struct.pack("=HBBI", _RETURN, 0, 0, _RET_ALLOW)), True)
+    os.dup2(seccomp.load(struct.pack("=HBBI", _RETURN, 0, 0, _RET_ALLOW)), 0)
 
 
 def old() -> None:

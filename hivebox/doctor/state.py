@@ -11,7 +11,6 @@ from hivebox.doctor.attempt import attempt
 from hivebox.doctor.finding import Cause, Verdict, degraded, missing, ok
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.locations import find_shipped, state_dir
-from hivebox.policy.load import load_policy
 from hivebox.policy.model import Policy
 from hivebox.rootfs import store
 from hivebox.units import format_size
@@ -39,6 +38,15 @@ def key(policy: Policy) -> Verdict:  # noqa: ARG001
     return _file(path, custody.OTHERS_ANY, "made by the first run")
 
 
+def signer(policy: Policy) -> Verdict:  # noqa: ARG001
+    """With a key that is thrown away: this machine may lack the library, or its processor what the library needs."""
+    try:
+        attempt(_sign)
+    except (OSError, HiveboxError) as error:
+        return missing(_explain(error))
+    return ok("Ed25519")
+
+
 def ledger(policy: Policy) -> Verdict:  # noqa: ARG001
     path = os.path.join(state_dir(), "audit", journal.NAME)
     return _file(path, custody.OTHERS_WRITE, "made by the first run")
@@ -56,8 +64,10 @@ def clock(policy: Policy) -> Verdict:  # noqa: ARG001
 
 
 def profile(policy: Policy) -> Verdict:
+    from hivebox.policy.profile import compile_profile  # noqa: PLC0415  # its packages may be what is missing
+
     try:
-        load_policy(policy.name)
+        compile_profile(policy.name)
     except HiveboxError as error:
         return missing(_explain(error))
     return ok(f"profile {policy.name}")
@@ -111,9 +121,20 @@ def _file(path: str, forbidden_mode: int, when_absent: str) -> Verdict:
 
 def _check_private_file(path: str, forbidden_mode: int) -> None:
     """As audit/keys.py and audit/journal.py do before they use it."""
+    if os.path.islink(path):
+        raise HiveboxError("refusing a symbolic link", f"{path}: a symbolic link", "put the file itself there")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     custody.check_regular(handle, path)
     custody.check_private(handle, path, forbidden_mode)
+
+
+def _sign() -> None:
+    try:
+        keys.signer_from_seed(os.urandom(32)).sign(b"doctor")
+    except ImportError as error:
+        raise HiveboxError(
+            "cannot sign records", f"a Python package is not installed: {error}", "scripts/setup"
+        ) from error
 
 
 def _free_bytes(path: str) -> int:

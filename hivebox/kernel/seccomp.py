@@ -12,6 +12,9 @@ from hivebox.kernel.libc import syscall
 
 _SECCOMP_SET_MODE_FILTER = 1
 _FILTER_FLAG_NEW_LISTENER = 8
+# Linux 5.19: a signal does not restart a call that is being answered, which would be counted twice.
+_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x20
+_EINVAL = 22
 _NOTIF_RECV, _NOTIF_SEND = 0xC0502100, 0xC0182101
 _NOTIF = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif, linux/seccomp.h
 _RESPONSE = struct.Struct("=QqiI")
@@ -35,6 +38,12 @@ def load(program: bytes) -> int:
     """Install ``program`` (struct sock_filter array) on the calling thread; the notification descriptor is
     returned and owned by the caller. Needs no_new_privs or CAP_SYS_ADMIN."""
     structure = _Program(len(program) // 8, program)
+    flags = _FILTER_FLAG_NEW_LISTENER | _FILTER_FLAG_WAIT_KILLABLE_RECV
+    try:
+        return syscall("seccomp", _SECCOMP_SET_MODE_FILTER, flags, structure, detail="load")
+    except OSError as error:
+        if error.errno != _EINVAL:
+            raise
     return syscall("seccomp", _SECCOMP_SET_MODE_FILTER, _FILTER_FLAG_NEW_LISTENER, structure, detail="load")
 
 

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 from hivebox.errors import HiveboxError
 
-# The filter lets sendmsg(2) through on this descriptor whatever the profile says (kernel/seccomp_compile.py),
-# so that the process that loads the filter can hand its notification descriptor over.
-CONTROL_FD = 1000
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 4
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hivebox.errors import HiveboxError, errno_text
 from hivebox.kernel import process
-from hivebox.launch.channel import CONTROL_FD, Channel, error_body
+from hivebox.kernel.bpf import CONTROL_FD
+from hivebox.launch.channel import Channel, error_body
 
 if TYPE_CHECKING:
     from hivebox.plan.plan import Plan

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from hivebox.errors import ProfileError
 from hivebox.policy.grants import is_within
-from hivebox.policy.model import Bounds, Policy
+from hivebox.policy.model import Policy
 from hivebox.units import format_duration, format_size
 
 _NOWHERE: Mapping[str, str] = {}
@@ -31,10 +31,11 @@ LIMIT_RANGES: Mapping[str, tuple[float, float]] = {
 
 
 class Excess(NamedTuple):
-    """One thing a policy has that its bounds do not allow. ``key`` is the profile's dotted key, with the item after
-    it where it is a list; ``bound`` is the dotted key in security_policy.yml."""
+    """One thing a policy has that its bounds do not allow: the profile's dotted ``key`` and, where that holds a list,
+    the ``item`` of it. ``bound`` is the dotted key in security_policy.yml."""
 
     key: str
+    item: str
     has: str
     bound: str
     most: str
@@ -51,23 +52,21 @@ def format_limit(field: str, value: float) -> str:
         return format_size(int(value))
     if field.endswith("_s"):
         return format_duration(value)
-    return f"{value:g}" if value else "all"
+    return f"{value:.10g}" if value else "all"
 
 
 def enforce_bounds(policy: Policy, origins: Mapping[str, str] = _NOWHERE) -> None:
-    """Raises ProfileError naming every excess and where both sides are written. ``origins`` maps ``Excess.key`` to
-    "file:line" or "command line"."""
+    """Raises ProfileError naming every excess and where both sides are written. ``origins`` maps a key, or a key with
+    its item after a dot, to "file:line" or "command line"."""
     excesses = tuple(find_excesses(policy))
     if not excesses:
         return
     written = dict(policy.bounds.origins)
     lines = []
     for excess in excesses:
-        where = origins.get(excess.key) or origins.get(excess.key.rpartition(".")[0]) or f"profile {policy.name}"
-        lines.append(
-            f"{excess.key}: {excess.has} ({where}), where {excess.bound} allows {excess.most} "
-            f"({written.get(excess.bound, 'security_policy.yml')})"
-        )
+        place = origins.get(f"{excess.key}.{excess.item}") or origins.get(excess.key) or f"profile {policy.name}"
+        bound_place = written.get(excess.bound, "security_policy.yml")
+        lines.append(f"{excess.key}: {excess.has} ({place}); allowed: {excess.most} ({bound_place})")
     raise ProfileError(
         f"{policy.name} asks for more than the security policy allows",
         "\n      ".join(lines),
@@ -77,13 +76,12 @@ def enforce_bounds(policy: Policy, origins: Mapping[str, str] = _NOWHERE) -> Non
 
 def find_excesses(policy: Policy) -> Iterator[Excess]:
     """Everything in ``policy`` that ``policy.bounds`` does not allow."""
-    bounds = policy.bounds
     yield from _limits(policy)
-    yield from _names(policy, bounds)
+    yield from _names(policy)
     yield from _calls(policy)
     yield from _paths(policy)
-    if policy.filesystem.work_exec and not bounds.work_exec:
-        yield Excess("filesystem.work_exec", "true", "filesystem.work_exec", "false")
+    if policy.filesystem.work_exec and not policy.bounds.work_exec:
+        yield Excess("filesystem.work_exec", "", "true", "filesystem.work_exec", "false")
 
 
 def _limits(policy: Policy) -> Iterator[Excess]:
@@ -91,14 +89,15 @@ def _limits(policy: Policy) -> Iterator[Excess]:
         value: float = getattr(policy.limits, field)
         if value > most or value <= 0:  # 0 is cpus: all of the host's
             key = f"limits.{key_of(field)}"
-            yield Excess(key, format_limit(field, value), key, format_limit(field, most))
+            yield Excess(key, "", format_limit(field, value), key, f"at most {format_limit(field, most)}")
 
 
-def _names(policy: Policy, bounds: Bounds) -> Iterator[Excess]:
+def _names(policy: Policy) -> Iterator[Excess]:
     """Lists of names, each of which must be in the bound's list."""
-    optional = [name for name in policy.optional if name in bounds.required]
-    for name in optional:
-        yield Excess(f"optional.{name}", "may be skipped", "required", f"no run without {name}")
+    bounds = policy.bounds
+    for name in policy.optional:
+        if name in bounds.required:
+            yield Excess("optional", name, name, "required", f"no run without {name}")
     for key, has, bound, allowed in (
         ("rootfs.recipe", (policy.rootfs.recipe,), "rootfs.recipes", bounds.recipes),
         ("syscalls.groups", policy.syscalls.groups, "syscalls.groups", bounds.groups),
@@ -107,7 +106,7 @@ def _names(policy: Policy, bounds: Bounds) -> Iterator[Excess]:
     ):
         for name in has:
             if allowed is not None and name not in allowed:
-                yield Excess(f"{key}.{name}", name, bound, _any_of(allowed))
+                yield Excess(key, name, name, bound, _any_of(allowed))
 
 
 def _calls(policy: Policy) -> Iterator[Excess]:
@@ -118,32 +117,30 @@ def _calls(policy: Policy) -> Iterator[Excess]:
     from hivebox.policy.syscall_groups import members  # noqa: PLC0415  # few profiles name single calls
 
     allowed = {*(bounds.calls or ()), *(call for group in bounds.groups or () for call in members(group))}
-    bound = "syscalls.calls" if bounds.calls is not None else "syscalls.groups"
+    most = _any_of((*(bounds.groups or ()), *(bounds.calls or ())))
     for name in policy.syscalls.allow:
         if name not in allowed:
-            most = _any_of((*(bounds.groups or ()), *(bounds.calls or ())))
-            yield Excess(f"syscalls.allow.{name}", name, bound, most)
+            yield Excess("syscalls.allow", name, name, "syscalls.calls", most)
 
 
 def _paths(policy: Policy) -> Iterator[Excess]:
     bounds = policy.bounds
-    writable = bounds.read_write
-    readable = None if bounds.read_only is None else (*bounds.read_only, *(writable or ()))
     for mount in policy.filesystem.mounts:
         mode = "read_write" if mount.mode == "read_write" else "read_only"
-        allowed = writable if mode == "read_write" else readable
-        if allowed is not None and not _is_below(allowed)(mount.source):
-            yield Excess(
-                f"filesystem.{mount.mode}.{mount.source}", mount.source, f"filesystem.{mode}", _any_of(allowed)
-            )
+        allowed = bounds.read_write if mode == "read_write" else bounds.read_only
+        if allowed is not None and not _is_below(mount.source, allowed):
+            key = f"filesystem.{mount.mode}"
+            yield Excess(key, mount.source, mount.source, f"filesystem.{mode}", _any_of(allowed))
     # The root is built from the interpreter's own directories: a made-up one would copy any path into it.
     interpreter = policy.rootfs.interpreter
-    if interpreter and readable is not None and not _is_below((*readable, "/usr"))(interpreter):
-        yield Excess("rootfs.interpreter", interpreter, "filesystem.read_only", _any_of((*readable, "/usr")))
+    if interpreter and bounds.read_only is not None:
+        allowed = (*bounds.read_only, "/usr")
+        if not _is_below(interpreter, allowed):
+            yield Excess("rootfs.interpreter", "", interpreter, "filesystem.read_only", _any_of(allowed))
 
 
-def _is_below(directories: tuple[str, ...]) -> Callable[[str], bool]:
-    return lambda path: any(is_within(path, directory) for directory in directories)
+def _is_below(path: str, directories: tuple[str, ...]) -> bool:
+    return any(is_within(path, directory) for directory in directories)
 
 
 def _any_of(names: tuple[str, ...]) -> str:

@@ -91,12 +91,15 @@ class Text:
         """``file:line:column``, the line and a caret below it. One character stays one column, and none of them can
         drive the reader's terminal: a profile may come from a stranger."""
         source = self._lines[mistake.line - 1] if mistake.line <= len(self._lines) else ""
+        place = f"{self.path}:{mistake.line}:{mistake.column}"
+        if not source.strip():
+            return place
         start = max(0, mistake.column - _WIDEST_LINE // 2) if len(source) > _WIDEST_LINE else 0
         shown = "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in source[start:][:_WIDEST_LINE])
         offset = mistake.column - 1 - start
         caret = "^" * max(1, min(mistake.width, len(shown) - offset))
         pad = "\n" + " " * (indent + 2)
-        return f"{self.path}:{mistake.line}:{mistake.column}{pad}{shown.rstrip()}{pad}{' ' * offset}{caret}"
+        return f"{place}{pad}{shown.rstrip()}{pad}{' ' * offset}{caret}"
 
 
 def parse(text: Text) -> Node:

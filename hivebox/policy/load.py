@@ -17,7 +17,7 @@ from typing import Any
 from hivebox import __version__
 from hivebox.errors import HiveboxError, ProfileError
 from hivebox.locations import config_dirs, make_private_dir, shipped_dir, state_dir
-from hivebox.policy.bounds import LIMIT_RANGES, enforce_bounds, key_of
+from hivebox.policy.bounds import LIMIT_RANGES, enforce_bounds, format_limit, key_of
 from hivebox.policy.grants import check_grants
 from hivebox.policy.model import Limits, Mount, Policy, policy_from_plain, policy_to_plain
 from hivebox.policy.sources import Source, unchanged
@@ -105,9 +105,8 @@ def _check_limits(limits: dict[str, float | int]) -> None:
         whole = isinstance(Limits._field_defaults[field], int)
         if not math.isfinite(value) or not least <= value <= most or (whole and value != int(value)):
             kind = "a whole number" if whole else "a number"
-            raise ProfileError(
-                f"limits.{key_of(field)} cannot be {value:g}", f"expected {kind} from {least:g} to {most:g}"
-            )
+            span = f"from {format_limit(field, least)} to {format_limit(field, most)}"
+            raise ProfileError(f"limits.{key_of(field)} cannot be {value:g}", f"expected {kind} {span}")
 
 
 def check_variable(name: str) -> None:

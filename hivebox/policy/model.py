@@ -85,9 +85,9 @@ class Bounds(NamedTuple):
     """What security_policy.yml lets any profile or command line grant. None means unbounded.
 
     ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
-    which paths may be granted (overlay counts as read_only). ``groups`` bounds ``syscalls.allow`` too: a call outside
-    them must be in ``calls``. ``required`` names controls no profile may mark optional. ``origins`` says where each
-    bound is written, as (key, "file:line").
+    which paths may be granted; overlay counts as read_only, and ``read_only`` includes what may be written.
+    ``groups`` bounds ``syscalls.allow`` too: a call outside them must be in ``calls``. ``required`` names controls no
+    profile may mark optional. ``origins`` says where each bound is written, as (key, "file:line").
     """
 
     limits: tuple[tuple[str, float], ...] = ()

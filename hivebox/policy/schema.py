@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hivebox.errors import HiveboxError
-from hivebox.policy.bounds import LIMIT_RANGES
+from hivebox.policy.bounds import LIMIT_RANGES, format_limit
 from hivebox.policy.grants import path_mistake
 from hivebox.policy.load import check_variable
 from hivebox.policy.model import CONTROLS
@@ -84,7 +84,8 @@ def _within(field: str, read: Any) -> Any:
     def checked(value: Any) -> Any:
         result = read(value)
         if not least <= result <= most:
-            raise HiveboxError(f"{value!r} is out of range", "", f"from {least:g} to {most:g}")
+            span = f"from {format_limit(field, least)} to {format_limit(field, most)}"
+            raise HiveboxError(f"{value!r} is out of range", "", f"give it {span}")
         return result
 
     return checked
@@ -159,7 +160,7 @@ WorkdirInodes = Annotated[int, _whole("workdir_inodes", "files and directories i
 OutputSize = Annotated[int | str, _size("output_size_bytes", "stdout and stderr together")]
 
 
-class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class _Section(Struct, forbid_unknown_fields=True, kw_only=True):
     """Every key may be left out; what that means is said by the profile extended, or the default in model.py."""
 
 

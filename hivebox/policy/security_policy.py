@@ -9,7 +9,7 @@ from typing import Any
 
 from hivebox.locations import config_dirs
 from hivebox.policy.bounds import key_of
-from hivebox.policy.decode import Settings, decode
+from hivebox.policy.decode import Setting, Settings, decode
 from hivebox.policy.document import Text
 from hivebox.policy.grants import is_within
 from hivebox.policy.model import Bounds, Limits
@@ -42,9 +42,10 @@ def read_bounds(read: Callable[[str], bytes | None]) -> Bounds:
 
 
 def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
+    """``bounds`` and what one file says."""
     fields: dict[str, Any] = bounds._asdict()
     limits, origins = dict(bounds.limits), dict(bounds.origins)
-    for key, setting in settings.items():
+    for key, setting in _closed(settings).items():
         place = text.place(setting.node.line)
         if key in _LIMIT_FIELDS:
             field = _LIMIT_FIELDS[key]
@@ -58,6 +59,19 @@ def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
             _narrow_list(fields, key, tuple(item.value for item in setting.value))
         origins[key] = place
     return Bounds(**{**fields, "limits": tuple(limits.items()), "origins": tuple(origins.items())})
+
+
+def _closed(settings: Settings) -> Settings:
+    """A file that bounds what may be read and says nothing of writing means that nothing may be written, and one that
+    bounds the groups means that no call outside them may be granted: the way around a bound is closed with it."""
+    closed = dict(settings)
+    for bound, around in (("filesystem.read_only", "filesystem.read_write"), ("syscalls.groups", "syscalls.calls")):
+        if bound in closed and around not in closed:
+            closed[around] = Setting((), closed[bound].node)
+    if "filesystem.read_only" in closed:
+        readable = closed["filesystem.read_only"]
+        closed["filesystem.read_only"] = Setting(readable.value + closed["filesystem.read_write"].value, readable.node)
+    return closed
 
 
 def _narrow_list(fields: dict[str, Any], key: str, names: tuple[str, ...]) -> None:

@@ -19,7 +19,6 @@ import warnings
 _HEADER = struct.Struct("<4sIII")
 _HASH_BASED = 1
 _UNCHECKED_HASH = 1  # hash-based (bit 0), check_source (bit 1) off
-_WITHOUT_REFERENCES = 2  # marshal before 3 has no back references, whose presence depends on reference counts
 
 
 def cache_path(source: str, tag: str) -> str:
@@ -53,7 +52,7 @@ def _compile(source: str) -> tuple[bytes, bytes] | None:
             code = compile(text, source, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):  # a template, or a test's bad input
         return None
-    return importlib.util.MAGIC_NUMBER, marshal.dumps(code, _WITHOUT_REFERENCES)
+    return importlib.util.MAGIC_NUMBER, marshal.dumps(code)
 
 
 def of(source: str, tag: str) -> bytes | None:

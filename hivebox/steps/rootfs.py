@@ -89,8 +89,9 @@ class Rootfs(Step):
     def __init__(self, tree: Tree, identity: Identity, *, private_proc: bool = True) -> None:
         self.tree = tree
         self._private_proc = private_proc
-        self._units = tuple(Source(tree.path + unit, READ_ONLY, identity) for unit in tree.mounts)
-        self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity) for name in _DEVICES)
+        # Readable by everyone as they are, so no owner needs to be mapped (a namespace each, 3 ms).
+        self._units = tuple(Source(tree.path + unit, READ_ONLY, identity, map_owner=False) for unit in tree.mounts)
+        self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity, map_owner=False) for name in _DEVICES)
         self._etc: dict[str, bytes] = {}
 
     def describe(self) -> dict[str, Any]:

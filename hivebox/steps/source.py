@@ -43,10 +43,11 @@ class Source:
     ordinary user may only mount inside the new namespace, where the path is opened again and must be the same inode.
     """
 
-    def __init__(self, path: str, attributes: int, identity: Identity) -> None:
+    def __init__(self, path: str, attributes: int, identity: Identity, *, map_owner: bool = True) -> None:
         self.path = path
         self._attributes = attributes
         self._identity = identity
+        self._wants_map = map_owner
         self._path_fd = -1
         self._mount_fd = -1
         self.is_dir = True
@@ -64,7 +65,8 @@ class Source:
             raise HiveboxError(f"cannot use {self.path} in the sandbox", "it is neither a directory nor a file")
         if self._identity.allocated:
             self._mount_fd = self._detach(self._path_fd)
-            self._map_owner(status)
+            if self._wants_map:
+                self._map_owner(status)
 
     def _detach(self, path_fd: int) -> int:
         mount_fd = mount.open_tree(path_fd)
@@ -72,8 +74,6 @@ class Source:
         return mount_fd
 
     def _map_owner(self, status: os.stat_result) -> None:
-        if stat.S_ISCHR(status.st_mode):
-            return
         userns_fd = _idmap_userns(status.st_uid, status.st_gid, self._identity)
         try:
             mount.mount_setattr(self._mount_fd, mount.MOUNT_ATTR_IDMAP, userns_fd=userns_fd)

@@ -27,7 +27,7 @@ def hivebox(*arguments: str, change: Change | None = None, **environment: str) -
     """``hivebox ARGUMENTS`` on a host with ``change`` made to it."""
     return subprocess.run(
         [sys.executable, "-m", "hivebox", *arguments],
-        capture_output=True, text=True, timeout=120, check=False, preexec_fn=change, env={**os.environ, **environment},
+        capture_output=True, text=True, timeout=60, check=False, preexec_fn=change, env={**os.environ, **environment},
     )  # fmt: skip
 
 
@@ -289,7 +289,7 @@ def _file_instead(state: Path) -> None:
         (_open_directory, "state", "mode 0777 lets other users in", "chmod go-rwx"),
         (_file_instead, "state", "ENOTDIR", "set HIVEBOX_STATE"),
         (_readable_key, "audit.key", "mode 0644 lets other users in", "chmod go-rwx"),
-        (_linked_key, "audit.key", "ELOOP", "put the file itself there"),
+        (_linked_key, "audit.key", "signing.pem: a symbolic link", "put the file itself there"),
         (_fifo_ledger, "audit.ledger", "ledger.jsonl", "move it away"),
     ],
 )

@@ -47,14 +47,6 @@ def pyenv() -> list[str]:
 
 
 @pytest.fixture
-def state(tmp_path, monkeypatch):
-    monkeypatch.setenv("HIVEBOX_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("HIVEBOX_CONFIG", str(tmp_path / "config"))
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
-    return tmp_path / "state"
-
-
-@pytest.fixture
 def enter(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a command in a tree as a sandbox would mount it: a tmpfs, the units, the links."""
     root = tmp_path / "root"
@@ -95,7 +87,7 @@ def make_venv(directory: Path, base: str, *options: str) -> str:
 
 class TestPython:
     @pytest.mark.parametrize("interpreter", ["", *pyenv()])
-    def test_a_base_interpreter(self, state, enter, interpreter):
+    def test_a_base_interpreter(self, enter, interpreter):
         tree = build("python", interpreter)
         report = report_of(enter(tree, tree.interpreter, "-c", REPORT))
         assert report["executable"] == (interpreter or store.default_interpreter())
@@ -108,7 +100,7 @@ class TestPython:
         assert {"python3", "python", "ls", "env"} <= programs
         assert not programs & {"sh", "bash", "apt", "dpkg", "pip", "pip3", "su", "sudo", "mount", "perl"}
 
-    def test_the_tree_is_all_that_is_there(self, state, enter):
+    def test_the_tree_is_all_that_is_there(self, enter):
         tree = build("python", "")
         done = enter(
             tree, tree.interpreter, "-c", "import os; print(os.system('exit 3'), os.path.exists('/usr/bin/dpkg'))"
@@ -116,7 +108,7 @@ class TestPython:
         assert done.stdout.split()[-1] == "False"
         assert done.stdout.split()[0] != str(3 << 8)  # no shell
 
-    def test_nothing_is_compiled_at_import(self, state, enter):
+    def test_nothing_is_compiled_at_import(self, enter):
         tree = build("python", "")
         code = "import sys, json, asyncio, unittest, email.message; print(sum(1 for _ in sys.modules))"
         done = enter(tree, tree.interpreter, "-v", "-c", code)
@@ -126,7 +118,7 @@ class TestPython:
 
     @pytest.mark.parametrize("options", [(), ("--copies",)])
     @pytest.mark.parametrize("base", ["", *pyenv()])
-    def test_a_virtual_environment(self, state, enter, tmp_path, base, options):
+    def test_a_virtual_environment(self, enter, tmp_path, base, options):
         interpreter = make_venv(tmp_path / "venv", base or store.default_interpreter(), *options)
         tree = build("python", interpreter)
         done = enter(tree, tree.interpreter, "-c", "import in_venv, sys, ssl; print(in_venv.value, sys.prefix)")
@@ -134,14 +126,14 @@ class TestPython:
         done = enter(tree, "python3", "-c", "import in_venv; print(in_venv.value)")
         assert done.stdout == "42\n", done.stderr
 
-    def test_a_virtual_environment_behind_links(self, state, enter, tmp_path):
+    def test_a_virtual_environment_behind_links(self, enter, tmp_path):
         make_venv(tmp_path / "real" / "venv", store.default_interpreter())
         (tmp_path / "link").symlink_to("real")
         tree = build("python", str(tmp_path / "link/venv/bin/python"))
         done = enter(tree, tree.interpreter, "-c", "import in_venv, sys; print(in_venv.value, sys.prefix)")
         assert done.stdout.split() == ["42", str(tmp_path / "link/venv")], done.stderr
 
-    def test_system_site_packages_come_only_when_the_environment_asks(self, state, tmp_path):
+    def test_system_site_packages_come_only_when_the_environment_asks(self, tmp_path):
         base = store.default_interpreter()
         for options, expected in (((), False), (("--system-site-packages",), True)):
             tree = build("python", make_venv(tmp_path / f"venv{len(options)}", base, *options))
@@ -154,7 +146,7 @@ class TestPython:
             there = [path for path in packages if os.path.isdir(path) and os.listdir(path)]
             assert any(os.path.exists(tree.path + path) for path in there) == (expected and bool(there))
 
-    def test_a_relocated_interpreter_with_an_alias_as_uv_installs_it(self, state, enter, tmp_path):
+    def test_a_relocated_interpreter_with_an_alias_as_uv_installs_it(self, enter, tmp_path):
         """cpython-3.X.Y/ with a link cpython-3.X beside it, that an environment's ``home`` goes through; no bytecode."""
         base = store.default_interpreter()
         version = subprocess.run(
@@ -186,7 +178,7 @@ class TestPython:
             tree.path + bytecode.cache_path(f"{home}/lib/python{version}/os.py", f"cpython-{version.replace('.', '')}")
         )
 
-    def test_a_virtual_environment_can_be_made_inside(self, state, enter):
+    def test_a_virtual_environment_can_be_made_inside(self, enter):
         tree = build("python", "")
         code = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'venv', '--without-pip', '/tmp/v'], check=True)"
         code += "; print(subprocess.run(['/tmp/v/bin/python', '-c', 'import sys; print(sys.prefix)'], capture_output=True).stdout)"
@@ -202,7 +194,7 @@ class TestPython:
             (b"\x7fELF\2\1\1" + bytes(11) + b"\xf3\xf3" + bytes(100), "another architecture"),
         ],
     )
-    def test_what_is_no_interpreter_is_refused_unexecuted(self, state, tmp_path, content, words):
+    def test_what_is_no_interpreter_is_refused_unexecuted(self, tmp_path, content, words):
         path = tmp_path / "python3"
         if content is not None:
             path.write_bytes(content)
@@ -211,7 +203,7 @@ class TestPython:
             build("python", str(path))
         assert caught.value.hint
 
-    def test_an_interpreter_without_its_library_is_refused(self, state, tmp_path):
+    def test_an_interpreter_without_its_library_is_refused(self, tmp_path):
         data = Path(store.default_interpreter()).read_bytes()
         stdlib = tmp_path / "lib/python3.99"
         stdlib.mkdir(parents=True)
@@ -237,7 +229,7 @@ class TestUntrustedEnvironment:
         files = [path for path in Path(tree.path).rglob("*") if path.is_file() and not path.is_symlink()]
         return [path for path in files if b"HIVE-SECRET-7c1" in path.read_bytes()]
 
-    def test_links_to_secrets_bring_nothing_in(self, state, tmp_path, venv):
+    def test_links_to_secrets_bring_nothing_in(self, tmp_path, venv):
         (packages,) = venv.glob("lib/python3.*/site-packages")
         (packages / "data.py").symlink_to(tmp_path / "secret")
         (packages / "libx.so").symlink_to(tmp_path / "secret")
@@ -245,12 +237,12 @@ class TestUntrustedEnvironment:
         (venv / "share").symlink_to(tmp_path)
         assert self.secrets_in(build("python", str(venv / "bin/python"))) == []
 
-    def test_a_configuration_that_is_a_link_does_not_count(self, state, tmp_path, venv):
+    def test_a_configuration_that_is_a_link_does_not_count(self, tmp_path, venv):
         (venv / "pyvenv.cfg").unlink()
         (venv / "pyvenv.cfg").symlink_to(tmp_path / "secret")
         assert self.secrets_in(build("python", str(venv / "bin/python"))) == []
 
-    def test_a_library_that_is_a_link_to_a_secret_is_not_taken(self, state, tmp_path, venv):
+    def test_a_library_that_is_a_link_to_a_secret_is_not_taken(self, tmp_path, venv):
         if not shutil.which("gcc"):
             pytest.skip("no gcc")
         (packages,) = venv.glob("lib/python3.*/site-packages")
@@ -271,7 +263,7 @@ class TestUntrustedEnvironment:
             build("python", str(venv / "bin/python"), force=True).path + str(tmp_path / "libwanted.so")
         )
 
-    def test_nothing_of_it_is_executed(self, state, tmp_path, venv):
+    def test_nothing_of_it_is_executed(self, tmp_path, venv):
         (packages,) = venv.glob("lib/python3.*/site-packages")
         (packages / "evil.pth").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})\n")
         (packages / "sitecustomize.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})\n")
@@ -281,7 +273,7 @@ class TestUntrustedEnvironment:
         assert (tmp_path / "ran").exists()  # as it would have been
 
 
-def test_shell(state, enter):
+def test_shell(enter):
     tree = build("shell", "")
     script = (
         "ls / | sort | head -1; awk 'BEGIN { print 6*7 }'; find /usr/bin -name 'gr?p' | xargs basename; seq 3 | tac"
@@ -290,7 +282,7 @@ def test_shell(state, enter):
     assert done.stdout.split() == ["bin", "42", "grep", "3", "2", "1", "b", "hi", "1970"], done.stderr
 
 
-def test_shell_with_git(state, enter):
+def test_shell_with_git(enter):
     if not os.path.exists("/usr/bin/git"):
         pytest.skip("no git")
     script = "cd /tmp; git init -q r; cd r; git config user.name n; git config user.email e; echo a > f; git add f"
@@ -299,7 +291,7 @@ def test_shell_with_git(state, enter):
     assert done.stdout.split() == ["first", "+b"], done.stderr
 
 
-def test_node(state, enter):
+def test_node(enter):
     if not (os.path.exists("/usr/bin/node") or os.path.exists("/usr/bin/nodejs")):
         pytest.skip("no node")
     tree = build("node", "")
@@ -310,13 +302,13 @@ def test_node(state, enter):
     assert done.stdout.split() == ["d41d8cd98f00b204e9800998ecf8427e", "false"], done.stderr
 
 
-def test_host(state, enter):
+def test_host(enter):
     tree = store.ensure("host", "")
     done = enter(tree, "bash", "-ec", "id -u; awk 'BEGIN { print 6*7 }'; test ! -e /home; test ! -e /etc/ssl/private")
     assert done.stdout.split() == ["0", "42"], done.stderr
 
 
-def test_python_test_recipe_runs_the_regression_suite(state, enter):
+def test_python_test_recipe_runs_the_regression_suite(enter):
     base = store.default_interpreter()
     if subprocess.run([base, "-c", "import test.test_json"], stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("no test package for the interpreter (Debian: libpython3-testsuite)")
@@ -326,9 +318,12 @@ def test_python_test_recipe_runs_the_regression_suite(state, enter):
 
 
 class TestSpace:
-    def test_a_full_disk_is_named_and_loses_nothing(self, state, tmp_path):
+    def test_a_full_disk_is_named_and_loses_nothing(self, tmp_path, monkeypatch):
         """A tmpfs with room for one tree, not for two."""
+        state = tmp_path / "state"
         state.mkdir()
+        monkeypatch.setenv("HIVEBOX_STATE", str(state))
+        monkeypatch.setenv("HIVEBOX_CONFIG", str(tmp_path / "config"))
         recipes = tmp_path / "config/rootfs"
         recipes.mkdir(parents=True)
         (tmp_path / "big").write_bytes(bytes(8 << 20))
