@@ -17,7 +17,7 @@ from hivebox.plan.resolve import Request
 from hivebox.policy.model import Limits, Policy, Syscalls
 from hivebox.report import Report
 from hivebox.rootfs.store import Tree, host_tree
-from hivebox.supervise.supervise import Sinks
+from hivebox.steps.environment import Sinks
 
 PROCESS_GROUPS = ("@base", "@python", "@threads", "@network-local", "@process", "@exec")
 PLAIN_GROUPS = ("@base", "@python", "@threads", "@network-local")

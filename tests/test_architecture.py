@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hivebox"
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = (
     "errors", "units", "locations", "policy", "kernel", "rootfs", "steps", "plan", "launch", "report", "supervise",
-    "audit", "pipeline", "doctor", "cli", "__main__",
+    "audit", "watch", "pipeline", "doctor", "cli", "__main__",
 )  # fmt: skip
 KERNEL_ONLY = {"ctypes", "prctl", "pyseccomp", "seccomp", "pyroute2"}
 # What `hivebox run` imports must stay light: docs/performance.md#imports.

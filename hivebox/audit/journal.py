@@ -163,6 +163,8 @@ def _open_locked(dir_fd: int, path: str, lock_timeout_s: float) -> int:
             os.close(fd)
             raise
         os.close(fd)
+        if time.monotonic() >= deadline_s:
+            raise HiveboxError("cannot lock the audit ledger", f"{path}: replaced again and again by another process")
 
 
 def _open(dir_fd: int, path: str) -> int:

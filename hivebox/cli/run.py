@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error
@@ -14,10 +14,12 @@ from hivebox.pipeline import run as run_pipeline
 from hivebox.plan.resolve import Request
 from hivebox.policy.load import load_policy, override, policy_sha256
 from hivebox.policy.model import Mount, Policy
-from hivebox.report import Report
 from hivebox.rootfs.store import ensure
-from hivebox.supervise.supervise import Sinks
+from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from hivebox.report import Report
 
 _OPTIONS = (
     Option("--profile", "NAME|FILE", "what the script may do (default: by the script's suffix)", short="-p"),

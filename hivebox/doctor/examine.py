@@ -14,28 +14,28 @@ PROFILE = "default"
 
 
 class Check(NamedTuple):
-    """One control. It is only tried when the control that it ``needs`` is not missing."""
+    """One control. It is only tried when none that it ``needs`` is missing."""
 
     control: str
     probe: Callable[[Policy], Verdict]
-    needs: str = ""
+    needs: tuple[str, ...] = ()
 
 
 CHECKS = (
     Check("namespaces.user", namespaces.user),
-    Check("identity", namespaces.identity, "namespaces.user"),
-    Check("namespaces.mount", namespaces.other("mnt"), "identity"),
-    Check("namespaces.pid", namespaces.other("pid"), "identity"),
-    Check("namespaces.network", namespaces.other("net"), "identity"),
-    Check("namespaces.ipc", namespaces.other("ipc"), "identity"),
-    Check("namespaces.uts", namespaces.other("uts"), "identity"),
-    Check("namespaces.cgroup", namespaces.cgroup, "identity"),
+    Check("identity", namespaces.identity, ("namespaces.user",)),
+    Check("namespaces.mount", namespaces.other("mnt"), ("identity",)),
+    Check("namespaces.pid", namespaces.other("pid"), ("identity",)),
+    Check("namespaces.network", namespaces.other("net"), ("identity",)),
+    Check("namespaces.ipc", namespaces.other("ipc"), ("identity",)),
+    Check("namespaces.uts", namespaces.other("uts"), ("identity",)),
+    Check("namespaces.cgroup", namespaces.cgroup, ("identity",)),
     Check("paths.openat2", mounts.openat2),
-    Check("mounts.tmpfs", mounts.tmpfs, "namespaces.mount"),
-    Check("mounts.proc", mounts.proc, "namespaces.mount"),
-    Check("mounts.bind", mounts.descriptors, "namespaces.mount"),
-    Check("mounts.overlay", mounts.overlay, "namespaces.mount"),
-    Check("mounts.idmapped", mounts.idmapped, "namespaces.mount"),
+    Check("mounts.tmpfs", mounts.tmpfs, ("namespaces.mount",)),
+    Check("mounts.proc", mounts.proc, ("namespaces.mount",)),
+    Check("mounts.bind", mounts.descriptors, ("namespaces.mount",)),
+    Check("mounts.overlay", mounts.overlay, ("namespaces.mount",)),
+    Check("mounts.idmapped", mounts.idmapped, ("namespaces.mount",)),
     Check("pidfd", processes.pidfd),
     Check("syscalls.filter", syscalls.filtered),
     Check("syscalls.compiler", syscalls.compiler),
@@ -43,7 +43,7 @@ CHECKS = (
     Check("cgroup", cgroup.limits),
     Check("cgroup.cpu", cgroup.cpu),
     Check("cgroup.pids_peak", cgroup.pids_peak),
-    Check("rlimits.nproc", processes.nproc, "namespaces.pid"),
+    Check("rlimits.nproc", processes.nproc, ("namespaces.pid",)),
     Check("memfd", processes.memfd),
     Check("state", state.directory),
     Check("audit.signer", state.signer),
@@ -52,7 +52,7 @@ CHECKS = (
     Check("audit.clock", state.clock),
     Check("profile", state.profile),
     Check("rootfs", state.rootfs),
-    Check("sandbox", sandbox.whole, "namespaces.user"),
+    Check("sandbox", sandbox.whole, ("identity", "paths.openat2", "mounts.bind", "pidfd", "syscalls.filter")),
 )
 
 
@@ -61,10 +61,9 @@ def examine() -> Iterator[Finding]:
     policy = _policy()
     fixes: dict[str, str] = {}
     for check in CHECKS:
-        if check.needs in fixes:
-            verdict = missing(Cause(f"not tried: it needs {check.needs}", fixes[check.needs]))
-        else:
-            verdict = _probe(check, policy)
+        absent = next((control for control in check.needs if control in fixes), "")
+        not_tried = Cause(f"not tried: it needs {absent}", fixes.get(absent, ""))
+        verdict = missing(not_tried) if absent else _probe(check, policy)
         if verdict.status == MISSING:
             fixes[check.control] = verdict.fix
         yield Finding(check.control, *verdict)

@@ -147,7 +147,7 @@ def _limits(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
         ("cpu_time_s", "CPU time of all its processes", f"{group}; RLIMIT_CPU"),
         ("memory_bytes", "memory of all its processes", group),
         ("pids", "processes and threads", f"{group}; RLIMIT_NPROC"),
-        ("cpus", "processors", "control group" if limits.cpus else "not limited: CPU time bounds the total"),
+        ("cpus", "processors", "control group" if limits.cpus else "CPU time, which bounds the total"),
         ("file_size_bytes", "a single file", "RLIMIT_FSIZE"),
         ("open_files", "open files of each process", "RLIMIT_NOFILE"),
         ("workdir_size_bytes", "/work, /tmp and /dev/shm together", "tmpfs size"),
@@ -198,7 +198,8 @@ def _outputs(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
 def _optional(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
     for name in policy.optional:
         origin = origins.get(f"optional.{name}", _DEFAULT)
-        yield Fact("optional", GRANTS, f"running where the kernel has no {name}", "the record says so", origin)
+        text = f"running where the kernel has no {name}; the record says so"
+        yield Fact("optional", GRANTS, text, "the mounts alone", origin)
     if not policy.optional:
         text = "running where any control is missing"
         yield Fact("optional", DENIES, text, "hivebox stops", origins.get("optional", _DEFAULT))

@@ -15,7 +15,7 @@ import os
 from typing import Any
 
 from hivebox import __version__
-from hivebox.errors import HiveboxError, ProfileError
+from hivebox.errors import HiveboxError, ProfileError, from_os_error
 from hivebox.locations import config_dirs, make_private_dir, shipped_dir, state_dir
 from hivebox.policy.bounds import LIMIT_RANGES, enforce_bounds, format_limit, key_of
 from hivebox.policy.grants import check_grants
@@ -25,7 +25,7 @@ from hivebox.policy.sources import Source, unchanged
 _FORMAT = 1
 _COMMAND_LINE = "command line"
 # A cache that cannot be written is not worth a failed run.
-_CACHE_WRITE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+_CACHE_WRITE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.ENOENT}
 
 
 def is_path(name_or_path: str) -> bool:
@@ -154,9 +154,13 @@ def _write(directory: str, path: str, policy: Policy, sources: tuple[Source, ...
     try:
         make_private_dir(directory)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            file.write(_canonical(plain))
-        os.replace(temporary, path)
+        try:
+            with open(handle, "wb") as file:
+                file.write(_canonical(plain))
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
     except OSError as error:
         if error.errno not in _CACHE_WRITE_ERRNOS:
-            raise
+            raise from_os_error("cannot keep the compiled profile", error, "check HIVEBOX_STATE") from error

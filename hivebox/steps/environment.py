@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from hivebox.steps.step import Step
 
@@ -28,6 +28,14 @@ class Environment(Step):
 
     def describe(self) -> dict[str, Any]:
         return {"set": sorted({*_FIXED, "PATH", *(name for name, _ in self._assigned)}), "passed": list(self._passed)}
+
+
+class Sinks(NamedTuple):
+    """The caller's ends: descriptors that stay the caller's, None to keep the bytes; ``stdin_fd`` -1 for none."""
+
+    stdin_fd: int = -1
+    stdout_fd: int | None = 1
+    stderr_fd: int | None = 2
 
 
 class Streams(Step):

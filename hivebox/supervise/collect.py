@@ -21,6 +21,7 @@ from hivebox.report import Output
 _MAX_DEPTH = 32
 _CHUNK = 1 << 20
 _MAX_SKIPPED = 100
+_MAX_NAMES_BYTES = 1 << 20  # of all paths together: they go into one record
 
 
 class Collector:
@@ -31,6 +32,7 @@ class Collector:
         self._bounds = bounds
         self._remaining = bounds.max_size_bytes
         self._deadline = time.monotonic() + bounds.max_time_s
+        self._names_bytes = 0
         self._taken: list[Output] = []
         self._skipped: list[Output] = []
         try:
@@ -72,6 +74,9 @@ class Collector:
     def _exhausted(self, path: str) -> bool:
         if len(self._taken) >= self._bounds.max_files:
             self._skip(path, f"more than {self._bounds.max_files} files")
+            return True
+        if self._names_bytes > _MAX_NAMES_BYTES:
+            self._skip(path, "the names of the files are too long")
             return True
         if time.monotonic() > self._deadline:
             self._skip(path, f"collecting took longer than {self._bounds.max_time_s:g} s")
@@ -130,6 +135,7 @@ class Collector:
             raise from_os_error(f"cannot write the output {path}", error, "free space and run again") from error
         finally:
             os.close(target_fd)
+        self._names_bytes += len(os.fsencode(path))
         self._taken.append(Output(path, size, digest.hexdigest()))
 
     def _make_parents(self, parent: str) -> int:

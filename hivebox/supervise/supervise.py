@@ -16,6 +16,7 @@ from hivebox.launch.launch import Sandbox, kill
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Limits
 from hivebox.report import Cause, Ending, Violation
+from hivebox.steps.environment import Sinks
 from hivebox.supervise.meter import CgroupMeter, Meter, PollMeter
 from hivebox.supervise.output import Budget, Feeder, Pump
 from hivebox.supervise.violations import Refusals
@@ -23,14 +24,6 @@ from hivebox.units import format_duration, format_size
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CANCEL_GRACE_S = 2.0
-
-
-class Sinks(NamedTuple):
-    """Where the streams go: descriptors of the caller, None to keep the bytes; ``stdin_fd`` -1 for none."""
-
-    stdin_fd: int = -1
-    stdout_fd: int | None = 1
-    stderr_fd: int | None = 2
 
 
 class Finished(NamedTuple):

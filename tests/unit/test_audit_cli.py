@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hivebox.audit import keys, supervisor
+from hivebox.audit import keys, statement, supervisor
 from hivebox.audit.ledger import Ledger
 from hivebox.cli.main import main
 
@@ -87,11 +87,15 @@ def test_a_live_run_is_told_from_a_dead_one(state: Path, audit: Any) -> None:
     record_run(state, "reused-pid", ["b"], None, {**me, "starttime_ticks": me["starttime_ticks"] + 1})
     record_run(state, "nobody", ["c"], None, {"pid": 2**22 + 1, "starttime_ticks": 1})
     record_run(state, "strange", ["d"], None, {"pid": -1, "starttime_ticks": 5})
+    elsewhere = Ledger(str(state), clock=lambda: statement.now()._replace(boot_id="another boot or host"))
+    elsewhere.append("started", "elsewhere", SUBJECTS, {"supervisor": me})
     outcomes = {run["run_id"]: run["outcome"] for run in json.loads(audit("list", "--json").out)}
-    assert outcomes == dict.fromkeys(("reused-pid", "nobody", "strange"), "incomplete") | {"live": "running"}
+    assert outcomes == dict.fromkeys(("reused-pid", "nobody", "strange", "elsewhere"), "incomplete") | {
+        "live": "running"
+    }
     verdict = json.loads(audit("verify", "--json").out)
-    assert (verdict["running"], verdict["incomplete"], verdict["good"]) == (1, 3, True)
-    assert [(f["rule"], f["severity"]) for f in verdict["findings"]] == [("incomplete", "notice")] * 3
+    assert (verdict["running"], verdict["incomplete"], verdict["good"]) == (1, 4, True)
+    assert [(f["rule"], f["severity"]) for f in verdict["findings"]] == [("incomplete", "notice")] * 4
 
 
 def test_show_by_id_by_prefix_and_the_errors(state: Path, audit: Any) -> None:

@@ -1,0 +1,22 @@
+"""Walk into the root directory of the sandbox's own init.
+
+Source: runc CVE-2016-9962, LXC CVE-2016-8649; /proc/1/root is what many escapes read first.
+Stopped by: rootfs.proc (hidepid: only what could be traced is shown), init is not dumpable, Landlock.
+"""
+
+import os
+import sys
+
+EXPECT = {
+    "says": "No such file or directory",
+    "outside": "shell",
+    "without": ["rootfs.proc+identity.dumpable+landlock"],
+}
+
+try:
+    found = os.listdir(f"/proc/{os.getppid()}/root")
+except OSError as error:
+    sys.exit(f"refused: {error}")
+if not found:
+    sys.exit("refused: nothing there")
+print("BREACH:", found[:100])
