@@ -152,7 +152,7 @@ class CgroupV1:
         try:
             self._create(own, name, cpus)
             self._limit(memory_bytes, pids, cpus)
-            self.join_fds = tuple(self._open(f"{path}/cgroup.procs", os.O_WRONLY) for path in self._paths.values())
+            self.join_fds = tuple(self._open(f"{path}/tasks", os.O_WRONLY) for path in self._paths.values())
             self._arm()
         except BaseException:
             self.close()

@@ -45,6 +45,10 @@ class Mistake(NamedTuple):
     width: int = 1
     hint: str = ""
 
+    def printable(self) -> Mistake:
+        """What is quoted from a file cannot drive the reader's terminal: a profile may come from a stranger."""
+        return self._replace(what=_printable(self.what), hint=_printable(self.hint))
+
 
 class MistakesError(Exception):
     """Ends the reading of a file; ``Text.error`` makes the ProfileError of it."""
@@ -75,7 +79,9 @@ class Text:
 
     def error(self, mistakes: Iterable[Mistake]) -> ProfileError:
         """All of them as one error, in the order of the file."""
-        ordered = sorted(mistakes, key=lambda mistake: (mistake.line, mistake.column))
+        ordered = sorted(
+            (mistake.printable() for mistake in mistakes), key=lambda mistake: (mistake.line, mistake.column)
+        )
         if len(ordered) == 1:
             only = ordered[0]
             return ProfileError(only.what, self._excerpt(only, 6), only.hint or "see docs/profile.md")
@@ -88,18 +94,22 @@ class Text:
         )
 
     def _excerpt(self, mistake: Mistake, indent: int) -> str:
-        """``file:line:column``, the line and a caret below it. One character stays one column, and none of them can
-        drive the reader's terminal: a profile may come from a stranger."""
+        """``file:line:column``, the line and a caret below it."""
         source = self._lines[mistake.line - 1] if mistake.line <= len(self._lines) else ""
-        place = f"{self.path}:{mistake.line}:{mistake.column}"
+        place = f"{_printable(self.path)}:{mistake.line}:{mistake.column}"
         if not source.strip():
             return place
         start = max(0, mistake.column - _WIDEST_LINE // 2) if len(source) > _WIDEST_LINE else 0
-        shown = "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in source[start:][:_WIDEST_LINE])
+        shown = _printable(source[start:][:_WIDEST_LINE])
         offset = mistake.column - 1 - start
         caret = "^" * max(1, min(mistake.width, len(shown) - offset))
         pad = "\n" + " " * (indent + 2)
         return f"{place}{pad}{shown.rstrip()}{pad}{' ' * offset}{caret}"
+
+
+def _printable(text: str) -> str:
+    """One character stays one column."""
+    return "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in text)
 
 
 def parse(text: Text) -> Node:
@@ -128,8 +138,12 @@ def _syntax_mistake(source: str, error: yaml.MarkedYAMLError) -> Mistake:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     lines = _LINE_END.split(source)
-    if line < len(lines) and lines[line][column : column + 1] == "\t":
+    there = lines[line][column:] if line < len(lines) else ""
+    if there.startswith("\t"):
         return Mistake("a tab where YAML wants spaces", line + 1, column + 1, hint="indent with spaces")
+    if there.startswith("@"):
+        word = re.split(r"[],\s]", there)[0]
+        return Mistake("YAML wants quotes around @", line + 1, column + 1, len(word), f'write "{word}"')
     problem = " ".join(part for part in (error.context, error.problem) if part)
     return Mistake(f"not YAML: {problem}", line + 1, column + 1, hint="check indentation, quotes and brackets")
 

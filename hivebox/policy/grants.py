@@ -60,7 +60,7 @@ def check_grants(mounts: tuple[Mount, ...]) -> None:
     for mount in mounts:
         mistake = mount_mistake(mount)
         if mistake:
-            raise ProfileError(f"cannot grant {mount.source}", mistake, "grant a directory inside it that holds less")
+            raise ProfileError(f"cannot grant {mount.source}", mistake, "grant less, or mount it elsewhere: PATH:DEST")
         other = taken.setdefault(mount.dest, mount)
         if other is not mount:
             raise ProfileError(

@@ -260,6 +260,6 @@ def _check_mounts(merged: _Merged) -> None:
             mistake = f"{mount.dest} is granted twice, by {taken[mount.dest]} too"
         if mistake:
             node = item.node
-            hint = "grant a directory inside it that holds less, or PATH:DEST"
+            hint = "grant less, or mount it elsewhere: PATH:DEST"
             raise text.error([Mistake(f"{key}: {mistake}", node.line, node.column, node.width, hint)])
         taken[mount.dest] = f"{key} ({text.place(item.node.line)})"

@@ -48,7 +48,7 @@ def _read_call(name: str) -> str:
 
 
 def _read_path(path: str) -> str:
-    mistake = path_mistake(path)
+    mistake = path_mistake(path) or ("" if path.isprintable() else f"{path!r} has a control character in it")
     if mistake:
         raise HiveboxError(mistake, "", "write an absolute path, as /srv/data")
     return path
@@ -62,6 +62,8 @@ def _read_grant(text: str) -> tuple[str, str]:
 
 def _read_variable(name: str) -> str:
     check_variable(name)
+    if not name.isprintable():
+        raise HiveboxError(f"{name!r} has a control character in it", "", "write a plain name")
     return name
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 
 from hivebox.errors import HiveboxError, errno_text
-from hivebox.rootfs import elf, ldcache
+from hivebox.rootfs import elf, ldcache, store
 from hivebox.rootfs.inventory import Inventory
 
 _LIB_DIRS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
@@ -29,11 +29,11 @@ def read_elf(path: str) -> elf.Elf | None:
 
 class Closure:
     """``missing`` are (library, wanted by) that were not found for optional files; ``directories`` are where libraries
-    were found, for the freshness stamps; ``found_in_cache`` is what the tree's own ld.so.cache lists."""
+    were found, each with its stamp from before it was read; ``found_in_cache`` is what the tree's own ld.so.cache lists."""
 
     def __init__(self, inventory: Inventory) -> None:
         self.missing: list[tuple[str, str]] = []
-        self.directories: set[str] = set()
+        self.directories: dict[str, list[int]] = {}
         self.found_in_cache: list[ldcache.Library] = []
         self._inventory = inventory
         self._default_dirs = _default_dirs()
@@ -88,11 +88,13 @@ class Closure:
         self, name: str, wanted_by: str, search: tuple[str, ...], *, required: bool, inherited: tuple[str, ...] = ()
     ) -> bool:
         for candidate, cached in self._candidates(name, search):
+            directory = os.path.dirname(os.path.realpath(candidate))
+            seen = self.directories.get(directory) or store.stamp(directory)
             library = _loadable(candidate)
             if library is None:
                 continue
             canonical = self._inventory.add_file(candidate)
-            self.directories.add(os.path.dirname(canonical))
+            self.directories.setdefault(directory, seen)
             if cached is not None:
                 self.found_in_cache.append(cached)
             self._add_needs(library, candidate, canonical, inherited, required=required)

@@ -119,25 +119,25 @@ def make(recipe: Recipe, interpreter: str) -> Plan:
     """Raises HiveboxError when the host lacks something required. Reads ELF files; copies nothing."""
     inventory = Inventory()
     closure = Closure(inventory)
-    stamped = [*(path for _, path in recipe.sources), ldcache.CACHE, *_PROGRAM_DIRS]
     found = python.find(interpreter) if recipe.interpreter == "python" else None
-    keep = _keep(recipe, found.stdlib if found else "")
     if recipe.interpreter == "node":
         interpreter = _node(interpreter)
-        closure.add_program(interpreter)
-        stamped.append(interpreter)
+    with_packages = recipe.packages == "all" or (found is not None and found.system_packages)
+    stamped = [*(path for _, path in recipe.sources), *filter(None, [interpreter]), ldcache.CACHE, *_PROGRAM_DIRS]
+    stamped += python.stamped_paths(found, packages=with_packages) if found else []
+    stamps = {path: store.stamp(path) for path in (*stamped, *recipe.files.required, *recipe.files.optional)}
+    keep = _keep(recipe, found.stdlib if found else "")
     if found:
-        with_packages = recipe.packages == "all" or found.system_packages
-        stamped += python.stamped_paths(found, packages=with_packages)
         python.add(inventory, closure, found, keep, packages=with_packages)
+    elif interpreter:
+        closure.add_program(interpreter)
     _add_programs(recipe, inventory, closure)
     _add_libraries(recipe, closure)
     _add_files(recipe, inventory, keep)
     _add_base(inventory, closure)
-    stamped += [*recipe.files.required, *recipe.files.optional, *sorted(closure.directories)]
-    by_place = {os.path.realpath(path): path for path in reversed(stamped)}  # /bin is /usr/bin: one stat is enough
-    stamps = [(path, store.stamp(path)) for path in dict.fromkeys(stamped) if path in by_place.values()]
-    return Plan(inventory, interpreter, _search_path(inventory, interpreter), stamps, closure.missing)
+    by_place = {os.path.realpath(path): (path, seen) for path, seen in reversed((stamps | closure.directories).items())}
+    distinct = list(reversed(by_place.values()))  # /bin is /usr/bin: one stat is enough
+    return Plan(inventory, interpreter, _search_path(inventory, interpreter), distinct, closure.missing)
 
 
 def _search_path(inventory: Inventory, interpreter: str) -> str:

@@ -11,7 +11,7 @@ import sys
 EXPECT = {
     "says": "Operation not permitted",
     "violations": "execveat",
-    "without": ["syscalls.execveat"],
+    "without": ["syscalls.exec_magic"],
 }
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from hivebox import pipeline
-from hivebox.kernel import mount, process, seccomp_compile
+from hivebox.kernel import bpf, mount, process, seccomp_compile
 from hivebox.plan import resolve
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Filesystem, Policy
@@ -138,9 +138,9 @@ def _more_devices(plan: Plan) -> Plan:
     return plan
 
 
-def _grant_flag(flag: int) -> Removal:
+def _mount_flag(step_name: str, sources: str, flag: int) -> Removal:
     def change(plan: Plan) -> Plan:
-        for source in _step(plan, "grants")._sources:
+        for source in getattr(_step(plan, step_name), sources):
             source._attributes &= ~flag
         return plan
 
@@ -156,11 +156,11 @@ def _reopen_by_path(plan: Plan) -> Plan:
     """A grant that is looked up again when it is mounted, links and all."""
     for source in _step(plan, "grants")._sources:
 
-        def mount_on(target_fd: int, source: Source = source) -> None:
+        def enter(source: Source = source) -> None:
             path_fd = os.open(source.path, os.O_PATH | os.O_CLOEXEC)
-            mount.move_mount(mount.open_tree(path_fd), target_fd)
+            source._mount_fd = mount.open_tree(path_fd)
 
-        source.mount_on = mount_on
+        source.enter = enter
     return plan
 
 
@@ -207,10 +207,11 @@ class _UnsealedScript(Script):
         super().__init__(path, dest)
         self._path = path
 
-    def apply_init(self) -> None:
-        os.mkdir("script")
-        with open(self._path, "rb") as file:
-            write_file(self.dest.lstrip("/"), file.read(), 0o555)
+    def prepare(self) -> None:
+        os.close(self._memfd)
+        sha256 = self.sha256
+        super().__init__(self._path, self.dest)
+        self.sha256 = sha256
 
 
 def _host_root(plan: Plan) -> Plan:
@@ -254,6 +255,13 @@ def _allow_call(plan: Plan, call: str) -> Plan:
     kept = [rule for rule in rules(policy) if rule.call not in changed]
     kept += [SyscallRule(name) for name in changed]
     step.program = seccomp_compile._build(seccomp_compile._pyseccomp(), kept)
+    return plan
+
+
+def _known_magic(plan: Plan) -> Plan:
+    step = _step(plan, "syscalls")
+    step.prepare = lambda: None  # it would replace the placeholder
+    step.magic = bpf.EXEC_MAGIC_PLACEHOLDER
     return plan
 
 
@@ -303,9 +311,10 @@ CONTROLS: dict[str, Removal] = {
     "workdir.size": _set("workdir", _size_bytes=1 << 30),
     "workdir.inodes": _set("workdir", _inodes=1_000_000),
     "workdir.noexec": _set("workdir", _executable=True),
-    "grants.read_only": _grant_flag(mount.MOUNT_ATTR_RDONLY),
-    "grants.nodev": _grant_flag(mount.MOUNT_ATTR_NODEV),
-    "grants.nosuid": _grant_flag(mount.MOUNT_ATTR_NOSUID),
+    "rootfs.read_only": _mount_flag("rootfs", "_units", mount.MOUNT_ATTR_RDONLY),
+    "grants.read_only": _mount_flag("grants", "_sources", mount.MOUNT_ATTR_RDONLY),
+    "grants.nodev": _mount_flag("grants", "_sources", mount.MOUNT_ATTR_NODEV),
+    "grants.nosuid": _mount_flag("grants", "_sources", mount.MOUNT_ATTR_NOSUID),
     "grants.overlay": Removal(policy=_overlay_as_bind),
     "grants.held_source": Removal(plan=_reopen_by_path),
     "grants.no_links": Removal(patch=_follow_links_in_destinations),
@@ -320,6 +329,7 @@ CONTROLS: dict[str, Removal] = {
     "landlock": Removal(plan=lambda plan: _drop(plan, "landlock")),
     "privileges.capabilities": _set("privileges", apply_payload=_keep_capabilities),
     "privileges.no_new_privs": _set("privileges", apply_payload=_only_no_new_privs_missing),
+    "syscalls.exec_magic": Removal(plan=_known_magic),
     "syscalls.architecture": Removal(plan=_any_architecture),
     "syscalls.kill_after": Removal(
         policy=lambda policy: policy._replace(syscalls=policy.syscalls._replace(kill_after=1 << 30))

@@ -1,7 +1,7 @@
 """Open a file by its handle, past every directory that should be in the way.
 
 Source: shocker.c (2014), which left Docker by CAP_DAC_READ_SEARCH.
-Stopped by: syscalls, and empty capability sets.
+Stopped by: syscalls, and behind it the kernel: the capability counts in the first user namespace, or for a mount of one's own.
 """
 
 import ctypes
@@ -12,7 +12,6 @@ EXPECT = {
     "says": "Operation not permitted",
     "violations": "name_to_handle_at",
     "outside": "root",
-    "without": ["syscalls.name_to_handle_at+syscalls.open_by_handle_at+privileges.capabilities"],
 }
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Mount
+from hivebox.rootfs.store import Tree, host_tree
 
 SECRET = "correct-horse-battery-staple"
 
@@ -27,13 +29,14 @@ def _says_breach(output: str) -> bool:
 class Scene(NamedTuple):
     """``values`` fill ``{name}`` in the attack's arguments. ``breached`` looks at the output, or at the host.
     ``meanwhile`` is what the attacker does on the host once the plan is made; ``mounts`` are granted beside the
-    attack's own."""
+    attack's own; ``tree`` is the root to run on instead of the host's."""
 
     values: dict[str, str]
     breached: Callable[[str], bool] = _says_breach
     meanwhile: Callable[[Plan], Plan] = lambda plan: plan
     meanwhile_outside: Callable[[], None] = lambda: None
     mounts: tuple[Mount, ...] = ()
+    tree: Tree | None = None
 
 
 @contextmanager
@@ -119,6 +122,12 @@ def orphan(directory: Path) -> Iterator[Scene]:
     yield Scene({"token": token}, lambda output: bool(_running(token)))
     for pid in _running(token):
         os.kill(pid, signal.SIGKILL)
+    while _running(token):
+        time.sleep(0.01)
+    for parent, names, _ in os.walk("/sys/fs/cgroup"):  # which could not be removed while the orphan was in it
+        for name in names:
+            if name.startswith(f"hivebox.{os.getpid()}."):
+                os.rmdir(f"{parent}/{name}")
 
 
 def _running(token: str) -> list[int]:
@@ -239,10 +248,69 @@ def swapped_source(directory: Path) -> Iterator[Scene]:
     yield Scene({}, meanwhile=meanwhile, meanwhile_outside=swap)
 
 
+@contextmanager
+def locked_file(directory: Path) -> Iterator[Scene]:
+    path = directory / "shared" / "locked"
+    path.write_text(SECRET)
+    path.chmod(0)
+    yield Scene({})
+
+
+@contextmanager
+def foreign_file(directory: Path) -> Iterator[Scene]:
+    """Root's file in a directory of somebody else."""
+    path = directory / "shared" / "roots"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    os.chown(directory / "shared", 65534, 65534)
+    yield Scene({})
+
+
+@contextmanager
+def device_in_directory(directory: Path) -> Iterator[Scene]:
+    path = directory / "shared" / "device"
+    os.mknod(path, 0o020666, os.makedev(1, 5))  # /dev/zero under another name
+    path.chmod(0o666)
+    yield Scene({})
+
+
+@contextmanager
+def lower_directory(directory: Path) -> Iterator[Scene]:
+    shared = directory / "shared"
+
+    def changed(output: str) -> bool:
+        return [path.name for path in shared.iterdir()] != ["note"] or (shared / "note").read_text() != "shared\n"
+
+    yield Scene({}, changed)
+
+
+@contextmanager
+def careless_tree(directory: Path) -> Iterator[Scene]:
+    """A root with a file in it that everyone may write."""
+    unit = directory / "unit"
+    unit.mkdir()
+    (unit / "module.py").touch()
+    (unit / "module.py").chmod(0o666)
+    tree = host_tree()
+    yield Scene({"unit": str(unit)}, tree=tree._replace(mounts=(*tree.mounts, str(unit))))
+
+
+@contextmanager
+def linked_destination(directory: Path) -> Iterator[Scene]:
+    """An earlier run left a link in the shared directory, at the place where this run's second grant goes."""
+    (directory / "shared" / "cache").symlink_to("/etc")
+    forged = directory / "forged"
+    forged.mkdir()
+    (forged / "hosts").write_text(SECRET)
+    yield Scene({"forged": str(forged)}, mounts=(Mount(str(forged), "/shared/cache", "read_only"),))
+
+
 SCENES = {
     each.__name__: each
     for each in (
         nothing, secret, environment_secret, host_listener, abstract_listener, victim, orphan, inherited_directory,
         callers_stdin, callers_log, callers_terminal, shared_memory, host_name, swapped_script, swapped_source,
+        locked_file, foreign_file, device_in_directory, lower_directory, linked_destination,
+        careless_tree,
     )
 }  # fmt: skip

@@ -1,7 +1,8 @@
-"""Every way of writing a profile wrong is an error with file, line, column, a caret and what to do."""
+"""YAML as hivebox reads it: scalars without surprises, places that are right, files of bounded size."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,23 +10,6 @@ import pytest
 from hivebox.errors import ProfileError
 from hivebox.policy import sources
 from hivebox.policy.document import Text, parse
-from hivebox.policy.profile import compile_profile
-
-VECTORS = Path(__file__).parent.parent / "vectors" / "profiles"
-WRONG = sorted(path.stem for path in VECTORS.glob("*.yaml") if path.with_suffix(".error").exists())
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_transcript(name: str) -> None:
-    with pytest.raises(ProfileError) as caught:
-        compile_profile(str(VECTORS / f"{name}.yaml"))
-    expected = (VECTORS / f"{name}.error").read_text()
-    assert str(caught.value).replace(f"{VECTORS}/", "") + "\n" == expected
-
-
-def test_every_wrong_profile_has_a_transcript() -> None:
-    helpers = {"circle-b"}
-    assert {path.stem for path in VECTORS.glob("*.yaml")} == {*WRONG, *helpers}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +58,7 @@ def test_a_long_line_is_shown_around_the_mistake() -> None:
 
 def test_what_is_not_a_regular_file_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo.yaml"
-    __import__("os").mkfifo(fifo)
+    os.mkfifo(fifo)
     for path in (str(fifo), "/dev/zero", str(tmp_path)):
         with pytest.raises(ProfileError, match="not a regular file"):
             sources.read(path)

@@ -1,0 +1,16 @@
+"""Empty the log file that one's standard error goes to.
+
+Source: covering tracks; descriptors of the caller's files, CVE-2016-9962's mild form.
+Stopped by: streams: 1 and 2 are pipes to the supervisor, never the caller's own files.
+"""
+
+import os
+import sys
+
+EXPECT = {"scene": "callers_log", "says": "Invalid argument", "without": ["streams.stderr"]}
+
+try:
+    os.ftruncate(2, 0)
+except OSError as error:
+    print(f"refused: {error}")
+    sys.exit(1)

@@ -1,0 +1,25 @@
+"""Open for writing what makes the kernel run a program as root, or stop. (Opened only; nothing is written.)
+
+Source: core_pattern (CVE-2025-31133, CVE-2025-52881), modprobe, sysrq-trigger (CVE-2016-3697's neighbours).
+Stopped by: rootfs.proc (subset=pid has no /proc/sys) and identity: nobody inside is the host's root.
+"""
+
+import os
+import sys
+
+EXPECT = {
+    "says": "No such file or directory",
+    "outside": "root",
+    "user": "root",
+    "without": ["rootfs.proc+identity"],
+}
+
+reasons = []
+for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger"):
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        print("BREACH:", path, "is open for writing")
+    except OSError as error:
+        reasons.append(str(error))
+if len(reasons) == 3:
+    sys.exit(f"refused: {reasons}")
