@@ -98,12 +98,17 @@ def _map_everything(pid: int) -> None:
     Path(f"/proc/{pid}/gid_map").write_text(f"{gid} {gid} 1" if uid else "0 0 4294967295")
 
 
+def own_mounts() -> None:
+    """A mount namespace, whose changes stay in it."""
+    process.unshare(process.CLONE_NEWNS)
+    mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+
+
 def in_mount_namespace(*changes: Change) -> Change:
     """A mount namespace; an ordinary user needs a user namespace around it."""
 
     def enter() -> None:
-        process.unshare(process.CLONE_NEWNS)
-        mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+        own_mounts()
         for change in changes:
             change()
 

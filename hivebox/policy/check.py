@@ -29,7 +29,9 @@ def _rootfs(policy: Policy) -> Iterator[Finding]:
         why = "the script sees all of this host's /usr, set-user-ID programs and compilers included"
         yield Finding("note", "rootfs: recipe: host", why, "python, shell and node hold less")
     if interpreter and not os.access(interpreter, os.X_OK):
-        yield Finding("error", f"no such interpreter: {interpreter}", "no root can be built", "give an existing program")
+        yield Finding(
+            "error", f"no such interpreter: {interpreter}", "no root can be built", "give an existing program"
+        )
 
 
 def _recipes() -> set[str]:

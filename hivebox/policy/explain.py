@@ -230,5 +230,7 @@ def _security_policy(policy: Policy) -> Iterator[Fact]:
         "required": bounds.required,
     }
     for key, place in bounds.origins:
-        most = limits.get(key) or ("false" if key == "filesystem.work_exec" else ", ".join(lists.get(key) or ("nothing",)))
+        most = limits.get(key) or (
+            "false" if key == "filesystem.work_exec" else ", ".join(lists.get(key) or ("nothing",))
+        )
         yield Fact("security-policy", LIMITS, f"{key}: at most {most}", "checked before the run starts", place)

@@ -139,6 +139,8 @@ def _rows(key: str, node: Node) -> Iterator[Row]:
     elif known:
         verdict, reason = _FIXED[known]
         yield from _per_item(key, node, lambda item_key, item: Row(item_key, _shown(item), verdict, "", reason))
+    elif any(other.startswith(key + ".") for other in _KNOWN):
+        yield Row(key, _shown(node), NOT_MAPPED, "", "it says nothing")
     else:
         close = difflib.get_close_matches(key, _KNOWN, 1)
         hint = f"; did the file mean {close[0]}?" if close else ""

@@ -28,8 +28,8 @@ def read_elf(path: str) -> elf.Elf | None:
 
 
 class Closure:
-    """``missing`` are (library, wanted by) that were not found for optional files; ``directories`` are where libraries
-    were found, each with its stamp from before it was read; ``found_in_cache`` is what the tree's own ld.so.cache lists."""
+    """``missing`` are (library, wanted by) that were not found for optional files. ``directories`` are where libraries
+    were found, each with its stamp from before it was read. ``found_in_cache`` is what the tree's own cache lists."""
 
     def __init__(self, inventory: Inventory) -> None:
         self.missing: list[tuple[str, str]] = []
@@ -42,19 +42,36 @@ class Closure:
         for library in ldcache.read_host():
             self._cache.setdefault(library.name, []).append(library)
 
-    def add_program(self, path: str) -> elf.Elf | None:
-        """The program or library with all it needs; None (and only the file is added) when it is not ELF.
-        Raises HiveboxError when it is for another machine or a library is missing."""
+    def add_program(self, path: str) -> None:
+        """A program or library with all it needs. Raises HiveboxError when it is not ELF, for another machine, or a
+        library is missing."""
         canonical = self._inventory.add_file(path)
         try:
             program = read_elf(canonical)
         except elf.UnusableElfError as error:
-            raise HiveboxError(
-                f"cannot run {path}", str(error), f"install it for {os.uname().machine}", exit_code=126
-            ) from error
-        if program is not None:
-            self._add_needs(program, path, canonical, (), required=True)
-        return program
+            hint = f"install it for {os.uname().machine}"
+            raise HiveboxError(f"cannot run {path}", str(error), hint, exit_code=126) from error
+        if program is None:  # nor may a link under a program's name bring any other file in
+            raise HiveboxError(f"cannot run {path}", f"{canonical} is no ELF program", exit_code=126)
+        self._add_needs(program, path, canonical, (), required=True)
+
+    def _add_elf(self, path: str) -> tuple[str, elf.Elf] | None:
+        """(canonical path, content) of a file that was added, None (and nothing is) when it cannot be loaded.
+
+        ld.so goes on searching past a file of another architecture. Only ELF is ever taken: an RPATH or PT_INTERP
+        that leads to /etc/shadow brings nothing into the tree.
+        """
+        real = os.path.realpath(path)
+        try:
+            loaded = read_elf(real)
+        except (elf.UnusableElfError, OSError):
+            return None
+        if loaded is None:
+            return None
+        if self._inventory.add_file(path) != real:
+            why = "it was replaced by a symbolic link during the build"
+            raise HiveboxError(f"cannot copy {path}", why, "run the command again")
+        return real, loaded
 
     def add_needs_of(self, path: str) -> None:
         """What a file of a package needs, if it is ELF for this machine. A library that cannot be found is noted only:
@@ -76,8 +93,9 @@ class Closure:
         if canonical in self._visited:
             return
         self._visited.add(canonical)
-        if loaded.interpreter:
-            self._inventory.add_file(loaded.interpreter)
+        if loaded.interpreter and self._add_elf(loaded.interpreter) is None and required:
+            why = f"its dynamic linker {loaded.interpreter} is missing or no program for this machine"
+            raise HiveboxError(f"cannot run {path}", why, "install the C library it was made for", exit_code=126)
         origins = dict.fromkeys((os.path.dirname(path), os.path.dirname(canonical)))
         rpath = () if loaded.runpath else (*_expand(loaded.rpath, origins), *inherited)
         search = (*rpath, *_expand(loaded.runpath, origins))
@@ -90,14 +108,13 @@ class Closure:
         for candidate, cached in self._candidates(name, search):
             directory = os.path.dirname(os.path.realpath(candidate))
             seen = self.directories.get(directory) or store.stamp(directory)
-            library = _loadable(candidate)
-            if library is None:
+            added = self._add_elf(candidate)
+            if added is None:
                 continue
-            canonical = self._inventory.add_file(candidate)
             self.directories.setdefault(directory, seen)
             if cached is not None:
                 self.found_in_cache.append(cached)
-            self._add_needs(library, candidate, canonical, inherited, required=required)
+            self._add_needs(added[1], candidate, added[0], inherited, required=required)
             return True
         if required:
             raise HiveboxError(
@@ -121,12 +138,3 @@ def _expand(paths: tuple[str, ...], origins: dict[str, None]) -> tuple[str, ...]
     """$ORIGIN replaced; what is then not absolute, or has another token, is left out."""
     expanded = [path.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for path in paths for origin in origins]
     return tuple(dict.fromkeys(os.path.normpath(p) for p in expanded if p.startswith("/") and "$" not in p))
-
-
-def _loadable(path: str) -> elf.Elf | None:
-    """ld.so goes on searching past a file of another architecture. Only ELF is ever taken: an RPATH that leads to
-    /etc/shadow under a library's name brings nothing into the tree."""
-    try:
-        return read_elf(path)
-    except (elf.UnusableElfError, OSError):
-        return None

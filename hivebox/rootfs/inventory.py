@@ -109,15 +109,25 @@ class Inventory:
         self._roots.add(os.path.dirname(canonical))
         return canonical
 
-    def add_tree(self, path: str, keep: Callable[[str], bool] = keep_all) -> list[str]:
-        """A file, or a directory with all that ``keep`` (of the canonical path) accepts. Returns the canonical files.
+    def add_exact(self, path: str) -> None:
+        """A single file whose canonical path this is. Should it have become a link, copying it fails."""
+        self._put(path, Entry(FILE, path))
+
+    def add_tree(self, path: str, keep: Callable[[str], bool] = keep_all) -> None:
+        """What is at ``path``, all of it if a directory, and the links that lead to it."""
+        canonical = self.follow(path)
+        if os.path.isdir(canonical):
+            self.add_exact_tree(canonical, keep)
+        else:
+            self.add_file(canonical)
+
+    def add_exact_tree(self, top: str, keep: Callable[[str], bool] = keep_all) -> list[str]:
+        """All that ``keep`` (of the canonical path) accepts of a directory whose canonical path this is. Returns the
+        files.
 
         Links inside are copied as links and never followed: one that points to /etc/shadow or ~/.ssh in a virtual
         environment from elsewhere must not bring that file into the sandbox.
         """
-        top = self.follow(path)
-        if not os.path.isdir(top):
-            return [self.add_file(top)]
         self._roots.add(top)
         self._put(top, Entry(DIR))
         files: list[str] = []

@@ -65,7 +65,7 @@ def _add_programs(recipe: Recipe, inventory: Inventory, closure: Closure) -> Non
                 f"no program {name} in {':'.join(_PROGRAM_DIRS)}",
                 f"install {name}",
             )
-        if path is not None and os.path.getsize(path) and read_elf(path) is None:
+        if path is not None and read_elf(path) is None:
             scripts.append((name, path))
         elif path is not None:
             closure.add_program(path)

@@ -125,16 +125,16 @@ def _package_dirs(python: Python) -> list[str]:
     directories = [os.path.join(python.stdlib, name) for name in ("site-packages", "dist-packages")]
     if python.stdlib.startswith("/usr/lib/"):
         directories += [pattern.format(version=python.version) for pattern in _DEBIAN_PACKAGES]
-    return [path for path in directories if os.path.isdir(path)]
+    return [os.path.realpath(path) for path in directories if os.path.isdir(path)]
 
 
 def _add_code(inventory: Inventory, closure: Closure, python: Python, path: str, keep: Callable[[str], bool]) -> None:
-    """A directory of modules: sources, bytecode for them, and what their extension modules need."""
+    """A directory of modules by its canonical path: sources, bytecode for them, and what their extension modules need."""
 
     def keep_code(found: str) -> bool:
         return os.path.basename(found) != "__pycache__" and keep(found)
 
-    for file in inventory.add_tree(path, keep_code):
+    for file in inventory.add_exact_tree(path, keep_code):
         name = os.path.basename(file)
         if name.endswith(".py"):
             inventory.add_bytecode(bytecode.cache_path(file, python.cache_tag), file, python.cache_tag)
@@ -154,6 +154,7 @@ def _base(python: Python) -> str:
 
 def _add_executables(inventory: Inventory, closure: Closure, python: Python) -> None:
     base = _base(python)
+    _read_program(base)  # ``home`` may name any directory
     closure.add_program(python.executable)
     closure.add_program(base)
     same = {os.path.realpath(python.executable), os.path.realpath(base)}
@@ -170,7 +171,7 @@ def _add_executables(inventory: Inventory, closure: Closure, python: Python) -> 
 def _add_venv(inventory: Inventory, closure: Closure, python: Python, keep: Callable[[str], bool]) -> None:
     venv = inventory.follow(python.venv)
     inventory.add_root(venv)
-    inventory.add_file(os.path.join(venv, "pyvenv.cfg"))
+    inventory.add_exact(os.path.join(venv, "pyvenv.cfg"))
     for path in (os.path.join(venv, part) for part in _VENV_PARTS):
         if os.path.islink(path):  # lib64 -> lib; whatever it is, its content is not copied by way of the link
             inventory.add_link(path, os.readlink(path))

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from hivebox import pipeline
+from hivebox import watch
 from hivebox.kernel import bpf, mount, process, seccomp_compile
 from hivebox.plan import resolve
 from hivebox.plan.plan import Plan
@@ -339,5 +339,5 @@ CONTROLS: dict[str, Removal] = {
     "limits.cpu_time": _limit(cpu_time_s=1000.0),
     "limits.wall_time": _limit(wall_time_s=1000.0),
     "limits.output": _limit(output_size_bytes=_UNLIMITED_BYTES),
-    "outputs": Removal(patch=lambda: patch.object(pipeline, "Collector", _NaiveCollector)),
+    "outputs": Removal(patch=lambda: patch.object(watch, "Collector", _NaiveCollector)),
 }

@@ -305,12 +305,45 @@ def linked_destination(directory: Path) -> Iterator[Scene]:
     yield Scene({"forged": str(forged)}, mounts=(Mount(str(forged), "/shared/cache", "read_only"),))
 
 
+@contextmanager
+def audit_state(directory: Path) -> Iterator[Scene]:
+    yield Scene({"state": os.environ["HIVEBOX_STATE"]})
+
+
+@contextmanager
+def other_run(directory: Path) -> Iterator[Scene]:
+    """A second sandbox of the same caller, with a file in its work directory."""
+    supervisor = os.fork()
+    if supervisor == 0:
+        from tests.harness import Runner
+
+        try:
+            Runner().command("sh", "-c", f"echo {SECRET} > key; sleep 30")
+        finally:
+            os._exit(0)
+    pid = 0
+    while not (pid and Path(f"/proc/{pid}/root/work/key").exists()):
+        time.sleep(0.02)
+        pid = _only_child(_only_child(supervisor))
+    yield Scene({"pid": str(pid)})
+    os.kill(supervisor, signal.SIGKILL)
+    os.waitpid(supervisor, 0)
+
+
+def _only_child(pid: int) -> int:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(children[-1]) if pid and children else 0
+
+
 SCENES = {
     each.__name__: each
     for each in (
         nothing, secret, environment_secret, host_listener, abstract_listener, victim, orphan, inherited_directory,
         callers_stdin, callers_log, callers_terminal, shared_memory, host_name, swapped_script, swapped_source,
         locked_file, foreign_file, device_in_directory, lower_directory, linked_destination,
-        careless_tree,
+        careless_tree, audit_state, other_run,
     )
 }  # fmt: skip

@@ -98,7 +98,7 @@ def _has_environment(pid: str, word: str) -> bool:
 
 
 def test_user_namespaces_used_up():
-    change = lacking.in_user_namespace(lacking.sysctl("user.max_user_namespaces", "0"))
+    change = lacking.in_user_namespace(lacking.own_mounts, lacking.sysctl("user.max_user_namespaces", "0"))
     code, findings = doctor(change)
     assert code == 1
     found = findings["namespaces.user"]

@@ -242,6 +242,31 @@ class TestUntrustedEnvironment:
         (venv / "pyvenv.cfg").symlink_to(tmp_path / "secret")
         assert self.secrets_in(build("python", str(venv / "bin/python"))) == []
 
+    def test_a_base_interpreter_that_is_a_link_to_a_secret_is_refused(self, tmp_path, venv):
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home/python3").symlink_to(tmp_path / "secret")
+        (venv / "pyvenv.cfg").write_text(f"home = {tmp_path / 'home'}\n")
+        with pytest.raises(HiveboxError, match="no ELF program"):
+            build("python", str(venv / "bin/python"))
+
+    @pytest.mark.parametrize("place", ["site-packages/evil.so", "bin/python"])
+    def test_a_dynamic_linker_that_is_a_secret_is_not_taken(self, venv, place):
+        data = Path(store.default_interpreter()).read_bytes()
+        (linker,) = set(re.findall(rb"/lib\d*/ld-[^\0]+", data[:4096]))
+        target = next(venv.glob("lib/python3.*")) / place if "so" in place else venv / place
+        target.unlink(missing_ok=True)
+        target.write_bytes(data.replace(linker, b"/etc/passwd".ljust(len(linker), b"\0")))
+        target.chmod(0o755)
+        try:
+            tree = build("python", str(venv / "bin/python"))
+        except HiveboxError as error:
+            assert "its dynamic linker /etc/passwd" in str(error)
+            assert place == "bin/python"
+        else:
+            assert place != "bin/python"
+            assert os.path.exists(tree.path + str(target))
+            assert not os.path.exists(tree.path + "/usr/share/hivebox/etc/passwd")
+
     def test_a_library_that_is_a_link_to_a_secret_is_not_taken(self, tmp_path, venv):
         if not shutil.which("gcc"):
             pytest.skip("no gcc")

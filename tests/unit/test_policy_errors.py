@@ -14,7 +14,7 @@ import pytest
 
 from hivebox.errors import ProfileError
 from hivebox.policy.load import load_policy
-from tests.unit.policy_case import Home, home  # noqa: F401
+from tests.unit.policy_case import Home
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "profiles"
 SHIPPED = Path(__file__).parent.parent.parent / "profiles"

@@ -10,7 +10,7 @@ import pytest
 from hivebox.errors import ProfileError
 from hivebox.policy.importer import HOLDS, MAPPED, NOT_MAPPED, Imported, Row, import_policy
 from hivebox.policy.model import Mount
-from tests.unit.policy_case import Home, home  # noqa: F401
+from tests.unit.policy_case import Home
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "profiles" / "import"
 # Every key of the predecessor's format, and what becomes of it.
@@ -103,7 +103,9 @@ def test_no_text_of_the_old_file_becomes_a_line_of_the_profile(home: Home) -> No
     assert policy.filesystem.mounts == (Mount("/srv/a", "/srv/a", "read_only"),)
 
 
-@pytest.mark.parametrize("path", ["/", "/proc", "/sys/fs", "/dev", "/work", "/etc/../root", "a", "~/x", "/a*", "/a:/b", "", "/a\nb"])
+@pytest.mark.parametrize(
+    "path", ["/", "/proc", "/sys/fs", "/dev", "/work", "/etc/../root", "a", "~/x", "/a*", "/a:/b", "", "/a\nb"]
+)
 def test_paths_that_are_never_mapped(path: str) -> None:
     import json
 

@@ -14,7 +14,7 @@ from hivebox.policy.explain import DENIES, GRANTS, Fact, explain
 from hivebox.policy.model import Policy
 from hivebox.policy.profile import compile_profile
 from hivebox.policy.schema import json_schema
-from tests.unit.policy_case import Home, home  # noqa: F401
+from tests.unit.policy_case import Home
 
 ROOT = Path(__file__).parent.parent.parent
 Captured = pytest.CaptureFixture[str]
@@ -47,7 +47,9 @@ class TestExplain:
         assert verdicts("mine")["starting processes"] == DENIES
 
     def test_each_fact_has_a_mechanism_and_an_origin(self, home: Home) -> None:
-        home.profile("mine", "extends: python\nfilesystem: {read_write: ['/srv/a:/b']}\nenvironment: {set: {A: x}, pass: [TZ]}\n")
+        home.profile(
+            "mine", "extends: python\nfilesystem: {read_write: ['/srv/a:/b']}\nenvironment: {set: {A: x}, pass: [TZ]}\n"
+        )
         assert all(fact.text and fact.mechanism and fact.origin for fact in facts("mine"))
 
     def test_every_stated_key_is_in_it_with_its_line(self, home: Home) -> None:
@@ -94,7 +96,7 @@ class TestShow:
         assert main(["profile", "show", name]) == 0
         path = home.profile("shown", capsys.readouterr().out)
         assert home.load("shown")._replace(name=name) == home.load(name)
-        assert "extends" not in path.read_text()
+        assert "\nextends:" not in path.read_text()
 
     def test_origins_are_comments(self, home: Home, capsys: Captured) -> None:
         path = home.profile("mine", "extends: default\nlimits:\n  pids: 6\n")
@@ -146,7 +148,9 @@ class TestCheck:
     def test_what_it_finds(self, home: Home, capsys: Captured, profile: str, severity: str, word: str) -> None:
         home.profile("mine", f"extends: default\n{profile}\n")
         code, (result,) = self.run(capsys, "mine")
-        assert [finding for finding in result["findings"] if finding["severity"] == severity and word in finding["what"]]
+        assert [
+            finding for finding in result["findings"] if finding["severity"] == severity and word in finding["what"]
+        ]
         assert code == (severity == "error")
         home.profile("mine", "extends: default\n")
         _code, (result,) = self.run(capsys, "mine")
@@ -171,7 +175,9 @@ class TestCheck:
         assert "nod: cannot be used\n  no such profile" in printed
 
     def test_worst_first(self, home: Home) -> None:
-        home.profile("mine", "rootfs: {recipe: x}\nlimits: {memory: 1M}\nsyscalls: {allow: [ptrace], groups: ['@base']}\n")
+        home.profile(
+            "mine", "rootfs: {recipe: x}\nlimits: {memory: 1M}\nsyscalls: {allow: [ptrace], groups: ['@base']}\n"
+        )
         severities = [finding.severity for finding in check(home.load("mine"))]
         assert severities == sorted(severities, key=("error", "warning", "note").index)
         assert set(severities) == {"error", "warning", "note"}

@@ -1,0 +1,22 @@
+"""Crash so that a core is dumped: it is written by the kernel, or piped into a program that the host runs as root.
+
+Source: apport CVE-2015-1325, CVE-2025-5054; systemd-coredump CVE-2025-4598.
+Stopped by: rlimits.core.
+"""
+
+import os
+import resource
+import signal
+import sys
+
+EXPECT = {"groups": "process", "says": "no core", "outside": "small", "without": ["rlimits.core"]}
+
+pid = os.fork()
+if pid == 0:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    os.kill(os.getpid(), signal.SIGQUIT)
+status = os.waitpid(pid, 0)[1]
+if not os.WCOREDUMP(status):
+    sys.exit("refused: no core was dumped")
+print("BREACH: a core was dumped")
