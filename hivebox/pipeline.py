@@ -45,8 +45,8 @@ def new_run_id() -> str:
 def run(inputs: Inputs, transform: Callable[[Plan], Plan] = lambda plan: plan) -> Report:
     """Run it. ``transform`` exists for the tests that remove one control and show what then gets through.
 
-    Raises HiveboxError when the sandbox, the outputs or the record could not be made; whatever happens, a ``started``
-    record is followed by a ``finished`` one. A failing or killed script is a Report, not an error.
+    Raises HiveboxError when the sandbox, the outputs or the record could not be made; a ``started`` record is followed
+    by a ``finished`` one unless this process is killed. A failing or killed script is a Report, not an error.
     """
     run_id = new_run_id()
     plan = transform(make_plan(inputs, run_id))

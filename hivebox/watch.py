@@ -67,8 +67,9 @@ def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
         raise
     try:
         finished, files, failure = _attend(launch, about, sinks, out_dir)
-    except HiveboxError as error:
-        ending = Ending("not_started", cause=Cause("launch", "", f"{error.what}: {error.why}"))
+    except BaseException as error:
+        why = f"{error.what}: {error.why}" if isinstance(error, HiveboxError) else repr(error)
+        ending = Ending("not_started", cause=Cause("launch", "", why))
         record.append("finished", _finished(ending, (), controls))
         raise
     appended = record.append("finished", _finished(finished.ending, files, controls))

@@ -145,6 +145,8 @@ def _mounts(chosen: _Chosen) -> tuple[Mount, ...]:
     for option, mode in (("--ro", "read_only"), ("--rw", "read_write"), ("--overlay", "overlay")):
         for text in chosen.options.get(option, ()):
             source, _, dest = text.partition(":")
+            if not source:
+                raise HiveboxError(f"bad value for {option}: {text!r}", "expected PATH or PATH:DEST", "name a path")
             # The caller's own links are followed once, here; after that none is (steps/source.py).
             mounts.append(Mount(os.path.realpath(source), os.path.normpath(dest or os.path.abspath(source)), mode))
     project = _project(chosen)

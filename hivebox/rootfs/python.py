@@ -129,7 +129,7 @@ def _package_dirs(python: Python) -> list[str]:
 
 
 def _add_code(inventory: Inventory, closure: Closure, python: Python, path: str, keep: Callable[[str], bool]) -> None:
-    """A directory of modules by its canonical path: sources, bytecode for them, and what their extension modules need."""
+    """A directory of modules, by its canonical path: sources, bytecode, and what extension modules need."""
 
     def keep_code(found: str) -> bool:
         return os.path.basename(found) != "__pycache__" and keep(found)

@@ -8,7 +8,7 @@ import os
 
 EXPECT = {
     "outcome": "ok",
-    "collect": {"name0": "hard link", "original": "hard link"},
+    "collect": {"name99": "hard link"},
     "without": ["outputs"],
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,10 +126,18 @@ def orphan(directory: Path) -> Iterator[Scene]:
         os.kill(pid, signal.SIGKILL)
     while _running(token):
         time.sleep(0.01)
-    for parent, names, _ in os.walk("/sys/fs/cgroup"):  # which could not be removed while the orphan was in it
+    _remove_own_groups()
+
+
+def _remove_own_groups() -> None:
+    """Control groups that could not be removed while an orphan was in them."""
+    for parent, names, _ in os.walk("/sys/fs/cgroup"):
         for name in names:
-            if name.startswith(f"hivebox.{os.getpid()}."):
-                os.rmdir(f"{parent}/{name}")
+            while name.startswith(f"hivebox.{os.getpid()}.") and os.path.exists(f"{parent}/{name}"):
+                try:
+                    os.rmdir(f"{parent}/{name}")
+                except OSError:  # its process is being reaped
+                    time.sleep(0.01)
 
 
 def _running(token: str) -> list[int]:
@@ -287,12 +297,13 @@ def lower_directory(directory: Path) -> Iterator[Scene]:
 @contextmanager
 def careless_tree(directory: Path) -> Iterator[Scene]:
     """A root with a file in it that everyone may write."""
-    unit = directory / "unit"
-    unit.mkdir()
+    unit = Path(tempfile.mkdtemp(prefix="hivebox-unit-", dir="/var/tmp"))  # not below a mount point of the sandbox
+    unit.chmod(0o755)
     (unit / "module.py").touch()
     (unit / "module.py").chmod(0o666)
     tree = host_tree()
     yield Scene({"unit": str(unit)}, tree=tree._replace(mounts=(*tree.mounts, str(unit))))
+    shutil.rmtree(unit)
 
 
 @contextmanager

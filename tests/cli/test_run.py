@@ -1,0 +1,152 @@
+"""``hivebox run`` as its users meet it: exit codes, remarks, errors in their one shape, reports."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def script(scratch: Path):
+    def write(text: str, name: str = "script.py") -> str:
+        path = scratch / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_script_runs_as_python_would_run_it(hivebox, script) -> None:
+    path = script("import sys\nprint(__name__, sys.argv[1:], __file__)\nsys.exit(7)")
+    done = hivebox("run", path, "-x", "--timeout", "y")
+    assert done.returncode == 7
+    assert done.stdout == b"__main__ ['-x', '--timeout', 'y'] /script/script.py\n"
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "code"),
+    [
+        ((), ("true",), 0),
+        ((), ("false",), 1),
+        (("--timeout", "0.3"), ("sleep", "9"), 124),
+        (("--cpu-time", "0.3"), ("python3", "-c", "while True: pass"), 124),
+        (("--memory", "32M"), ("python3", "-c", "import time\nx=[]\nwhile 1: x.append(bytearray(1<<20)); time.sleep(.002)"), 137),
+        ((), ("python3", "-c", "import os; os.abort()"), 134),
+        ((), ("no-such-program",), 127),
+        ((), ("/etc/passwd",), 126),
+        ((), ("/absent",), 127),
+    ],
+)  # fmt: skip
+def test_exit_codes(hivebox, options, command, code) -> None:
+    done = hivebox("run", *options, "--", *command)
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--no-such-option", "x"),
+        ("--timeout",),
+        ("--timeout", "soon", "x.py"),
+        ("--timeout", "-1s", "x.py"),
+        ("--timeout", "inf", "x.py"),
+        ("--memory", "lots", "x.py"),
+        ("--memory", "0", "x.py"),
+        ("--pids", "1.5", "x.py"),
+        ("--cpus", "nan", "x.py"),
+        ("--env", "NOEQUALS", "x.py"),
+        ("--ro", "/no/such/path", "--", "true"),
+        ("--ro", "", "--", "true"),
+        ("--ro", "/tmp:relative", "--", "true"),
+        ("--ro", "/tmp:/proc", "--", "true"),
+        ("--ro", "/tmp:/", "--", "true"),
+        ("--rw", "/tmp:/usr", "--", "true"),
+        ("--project", "/no/such", "--", "true"),
+        ("--profile", "nosuch", "x.py"),
+        ("--profile", "/no/such.yaml", "x.py"),
+        ("--stdin", "/no/such", "--", "true"),
+        ("--python", "/no/such/python", "x.py"),
+        ("--python", "/bin/true", "--", "true"),
+        ("--quiet", "--quiet", "x.py"),
+        ("/no/such/script.py",),
+        ("/tmp",),
+        ("/etc/hostname",),
+    ],
+)
+def test_bad_input_is_an_error_in_three_lines_and_never_a_traceback(hivebox, arguments) -> None:
+    done = hivebox("run", *arguments)
+    assert done.returncode in {125, 126, 127}
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"hivebox: ")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_mistyped_option_is_recognised(hivebox) -> None:
+    assert b"did you mean --memory?" in hivebox("run", "--memroy", "1G", "x.py").stderr
+
+
+def test_the_json_report(hivebox) -> None:
+    done = hivebox("run", "--json", "--", "python3", "-c", "import os; print('x'); os.fork()")
+    report = json.loads(done.stdout)
+    assert report["outcome"] == "failed"
+    assert report["exit_code"] == done.returncode == 1
+    assert report["stdout"] == "x\n"
+    assert [violation["name"] for violation in report["violations"]] == ["clone"]
+    wanted = "run_id outcome exit_code signal cause wall_s cpu_user_s cpu_system_s memory_peak_bytes pids_peak io_read_bytes"
+    assert set(f"{wanted} io_write_bytes violations controls files audit".split()) <= set(report)
+
+
+def test_a_report_in_a_file_leaves_the_streams_alone(hivebox, scratch: Path) -> None:
+    done = hivebox("run", "--report", str(scratch / "r.json"), "--", "echo", "hello")
+    assert (done.stdout, done.stderr) == (b"hello\n", b"")
+    assert json.loads((scratch / "r.json").read_text())["outcome"] == "ok"
+
+
+def test_remarks_name_limit_and_refusal(hivebox) -> None:
+    done = hivebox("run", "--timeout", "0.3", "--", "sleep", "9")
+    assert b"hivebox: stopped: wall time limit of 300 ms reached" in done.stderr
+    done = hivebox("run", "--", "python3", "-c", "import os\ntry: os.fork()\nexcept OSError: pass")
+    assert b"hivebox: refused: clone(" in done.stderr
+    assert hivebox("run", "-q", "--timeout", "0.3", "--", "sleep", "9").stderr == b""
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(hivebox, script, scratch: Path) -> None:
+    path = script("print(1)", "never-run.py")
+    done = hivebox("run", "--dry-run", "--memory", "100M", path)
+    controls = json.loads(done.stdout)["controls"]
+    assert {"namespaces", "identity", "rootfs", "syscalls", "landlock", "privileges"} <= set(controls)
+    assert b"never-run.py" not in hivebox("audit", "list", "--json").stdout
+
+
+def test_the_environment_is_an_allowlist(hivebox) -> None:
+    environment = {**os.environ, "SECRET": "s3cret", "WANTED": "w"}
+    done = hivebox(
+        "run", "--env", "A=1", "--pass-env", "WANTED", "--pass-env", "ABSENT", "--", "env", env=environment
+    )
+    seen = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+    assert set(seen) == {"HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "PATH", "A", "WANTED"}
+
+
+def test_stdin(hivebox, scratch: Path) -> None:
+    (scratch / "in").write_text("from a file")
+    assert hivebox("run", "--", "cat", input=b"ignored").stdout == b""
+    assert hivebox("run", "--stdin", "inherit", "--", "cat", input=b"piped").stdout == b"piped"
+    assert hivebox("run", "--stdin", str(scratch / "in"), "--", "cat").stdout == b"from a file"
+
+
+def test_crlf_and_shebang_scripts(hivebox, script) -> None:
+    assert hivebox("run", script("print('crlf')\r\n")).stdout == b"crlf\n"
+    assert hivebox("run", script("#!/usr/bin/env python3\nprint('shebang')\n", "noext")).stdout == b"shebang\n"
+    assert hivebox("run", script("echo $((1+1))\n", "x.sh")).stdout == b"2\n"
+
+
+def test_two_first_runs_at_once_build_one_root(hivebox_pipe, scratch: Path) -> None:
+    environment = {**os.environ, "HIVEBOX_STATE": str(scratch / "state")}
+    runs = [hivebox_pipe("--", "echo", "hi", env=environment) for _ in range(3)]
+    assert [process.communicate(timeout=120) for process in runs] == [(b"hi\n", b"")] * 3
+    assert len(list((scratch / "state/rootfs/trees").glob("*.json"))) == 1
