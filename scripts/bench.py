@@ -1,7 +1,7 @@
 """make bench: cold start and steady CPU, each as a ratio to the bare thing measured right beside it.
 
-Every sandboxed run is paired with a bare one, in turn; the ratio is the median of the pairs' ratios, so that a slow spell of
-the machine hits both sides.
+Every sandboxed run is paired with a bare one, in turn; the ratio is the median of the pairs' ratios, so that a slow
+spell of the machine hits both sides.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def hivebox() -> Callable[..., subprocess.CompletedProcess[bytes]]:
 
     def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "hivebox", *arguments]
-        return subprocess.run(command, **{"check": False, "capture_output": True, "timeout": 120, **options})  # type: ignore[call-overload,no-any-return]
+        return subprocess.run(command, check=False, **{"capture_output": True, "timeout": 120, **options})  # type: ignore[call-overload,no-any-return]
 
     return run
 

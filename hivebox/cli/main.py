@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from hivebox import __version__
-from hivebox.errors import HiveboxError
+from hivebox.errors import HiveboxError, from_os_error
 
 _COMMANDS = {
     "run": "run a script or command in a sandbox",
@@ -37,25 +37,31 @@ def print_error(error: HiveboxError) -> None:
     sys.stderr.write(f"hivebox: {error}\n")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code of the command; 125 with three lines on stderr for every HiveboxError."""
-    arguments = sys.argv[1:] if argv is None else argv
+def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         sys.stdout.write(_usage() + "\n")
         return 0
     if arguments[0] == "--version":
         sys.stdout.write(f"hivebox {__version__}\n")
         return 0
+    if arguments[0] not in _COMMANDS:
+        raise HiveboxError(f"no such command: {arguments[0]}", "", "hivebox --help")
+    return _command(arguments[0])(arguments[1:])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command; 125 with three lines on stderr for every HiveboxError."""
     try:
-        if arguments[0] not in _COMMANDS:
-            raise HiveboxError(f"no such command: {arguments[0]}", "", "hivebox --help")
-        return _command(arguments[0])(arguments[1:])
+        return _dispatch(sys.argv[1:] if argv is None else argv)
     except HiveboxError as error:
         print_error(error)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing more can be said on stdout
         return 141
+    except OSError as error:
+        print_error(from_os_error("hivebox could not go on", error, "run `hivebox doctor`"))
+        return 125
     except KeyboardInterrupt:
         return 130
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from hivebox.errors import HiveboxError, from_os_error
@@ -12,6 +14,7 @@ from hivebox.kernel import process
 from hivebox.launch.channel import Channel, Message, body_error
 from hivebox.launch.child import run_init
 from hivebox.plan.plan import Plan
+from hivebox.steps.step import Step
 
 _USERNS_HINT = "run `hivebox doctor`: it names the sysctl or policy that restricts user namespaces and the fix"
 
@@ -51,13 +54,13 @@ class Launch:
         self._init_fd = -1
         try:
             for step in plan.steps:
-                step.prepare()
+                _supervised(step, step.prepare)
             self.init_pid = _clone(plan.namespaces.clone_flags)
             if self.init_pid == 0:
                 run_init(plan, theirs, exec_error_child_fd)
-            self._init_fd = os.pidfd_open(self.init_pid)
+            self._init_fd = _pidfd_open(self.init_pid)
             for step in plan.steps:
-                step.attach(self.init_pid)
+                _supervised(step, partial(step.attach, self.init_pid))
             self._channel.send("mapped")
         except BaseException:
             self.abort()
@@ -68,11 +71,11 @@ class Launch:
 
     def abort(self) -> None:
         """Kill and reap init, if any, and close everything."""
-        if self._init_fd >= 0:
-            kill(self._init_fd)
-            os.close(self._init_fd)
         if self.init_pid:
+            os.kill(self.init_pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
             os.waitpid(self.init_pid, 0)
+        if self._init_fd >= 0:
+            os.close(self._init_fd)
         self._channel.close()
         os.close(self._exec_error_fd)
 
@@ -90,7 +93,7 @@ class Launch:
             channel=self._channel,
             exec_error_fd=self._exec_error_fd,
             work_fd=work_fd,
-            payload_fd=os.pidfd_open(ready.pid),
+            payload_fd=_pidfd_open(ready.pid),
             notify_fd=ready.fds[0] if ready.fds else -1,
         )
 
@@ -113,6 +116,20 @@ def kill(init_fd: int) -> None:
         signal.pidfd_send_signal(init_fd, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _supervised(step: Step, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise from_os_error(f"cannot prepare {step.name}", error, "run `hivebox doctor`") from error
+
+
+def _pidfd_open(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise from_os_error("cannot watch the sandbox", error, "pidfd_open(2) needs Linux 5.3") from error
 
 
 def _clone(flags: int) -> int:

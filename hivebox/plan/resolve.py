@@ -18,7 +18,7 @@ from hivebox.steps.limits import CgroupStep, Rlimits
 from hivebox.steps.namespaces import Namespaces
 from hivebox.steps.network import Network
 from hivebox.steps.privileges import Privileges
-from hivebox.steps.rootfs import Pivot, Rootfs
+from hivebox.steps.rootfs import Pivot, Root, Rootfs
 from hivebox.steps.script import SCRIPT_DIR, Script
 from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
@@ -63,8 +63,9 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         namespaces,
         identity,
         Network(),
-        Rootfs(tree, identity),
+        Root(identity),
         workdir,
+        Rootfs(tree, identity),
         Grants(mounts, workdir, identity),
         script,
         Pivot(),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hivebox.policy.bounds import key_of
 from hivebox.policy.model import Policy
 
+# What needs no quotes: words, and numbers with a unit.
+_PLAIN = re.compile(r"[a-z_]+|[0-9.]+[KMGTs]")
+_NOT_TEXT = ("true", "false", "null")
 _SIZES = (("T", 1 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 
 
@@ -84,9 +88,9 @@ def _comment(origins: Mapping[str, str], key: str, otherwise: str | None) -> str
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, str) and not value.replace("_", "").replace(".", "").isalnum():
-        return _quoted(value)
-    return value if isinstance(value, str) else json.dumps(value)
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return value if _PLAIN.fullmatch(value) and value not in _NOT_TEXT else _quoted(value)
 
 
 def _quoted(text: str) -> str:

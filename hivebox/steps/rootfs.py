@@ -15,6 +15,7 @@ from hivebox.steps.step import Step
 
 # Any directory that exists on every host will do: the mount is only seen in the new namespace, and only until pivot.
 _STAGING = "/tmp"  # noqa: S108
+_ROOT_SIZE = "size=8M,nr_inodes=4096"  # /etc and mount points, and a script beside them (steps/script.py)
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _ETC = {
@@ -81,58 +82,37 @@ def _create(parent_fd: int, name: str, *, is_dir: bool) -> None:
         return
 
 
-class Rootfs(Step):
-    """Binds each unit of the tree read-only, then /proc (own processes only) and five devices."""
+class Root(Step):
+    """A fresh tmpfs with a synthesized /etc, /proc (own processes only) and five devices: what every recipe shares."""
 
-    name = "rootfs"
+    name = "root"
 
-    def __init__(self, tree: Tree, identity: Identity, *, private_proc: bool = True) -> None:
-        self.tree = tree
+    def __init__(self, identity: Identity, *, private_proc: bool = True) -> None:
         self._private_proc = private_proc
-        # Readable by everyone as they are, so no owner needs to be mapped (a namespace each, 3 ms).
-        self._units = tuple(Source(tree.path + unit, READ_ONLY, identity, map_owner=False) for unit in tree.mounts)
         self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity, map_owner=False) for name in _DEVICES)
-        self._etc: dict[str, bytes] = {}
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "recipe": self.tree.recipe,
-            "digest": self.tree.digest,
-            "mounts": list(self.tree.mounts),
-            "devices": list(_DEVICES),
-            "proc": "subset=pid,hidepid=ptraceable",
-        }
+        return {"devices": list(_DEVICES), "proc": "subset=pid,hidepid=ptraceable"}
 
     def prepare(self) -> None:
-        for source in (*self._units, *self._devices):
+        for source in self._devices:
             source.prepare()
-        self._etc = {name: content.encode() for name, content in _ETC.items()}
-        for name, path in self.tree.etc:
-            with open(f"{self.tree.path}{path}", "rb") as file:
-                self._etc[name] = file.read()
 
     def child_fds(self) -> tuple[int, ...]:
-        return tuple(handle for source in (*self._units, *self._devices) for handle in source.child_fds())
+        return tuple(handle for source in self._devices for handle in source.child_fds())
 
     def enter_init(self) -> None:
-        for source in (*self._units, *self._devices):
+        for source in self._devices:
             source.enter()
 
     def apply_init(self) -> None:
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
-        size = (1 << 20) + sum(map(len, self._etc.values()))
-        flags = mount.MS_NOSUID | mount.MS_NODEV
-        mount.mount("tmpfs", _STAGING, "tmpfs", flags, f"mode=0755,size={size * 2},nr_inodes=4096")
+        mount.mount("tmpfs", _STAGING, "tmpfs", mount.MS_NOSUID | mount.MS_NODEV, f"mode=0755,{_ROOT_SIZE}")
         os.chdir(_STAGING)
         os.umask(0o022)
-        for unit, source in zip(self.tree.mounts, self._units, strict=True):
-            bind(source, unit)
-        os.makedirs("etc", exist_ok=True)
-        for link, target in self.tree.symlinks:
-            os.makedirs(os.path.dirname(link.lstrip("/")) or ".", exist_ok=True)
-            os.symlink(target, link.lstrip("/"))
-        for name, content in self._etc.items():
-            write_file(f"etc/{name}", content)
+        os.mkdir("etc")
+        for name, content in _ETC.items():
+            write_file(f"etc/{name}", content.encode())
         self._populate_dev()
         self._mount_proc()
 
@@ -158,7 +138,51 @@ class Rootfs(Step):
             ) from error
 
     def release(self) -> None:
-        for source in (*self._units, *self._devices):
+        for source in self._devices:
+            source.release()
+
+
+class Rootfs(Step):
+    """Binds each unit of the tree read-only. After the work directory, because an interpreter may live below /tmp."""
+
+    name = "rootfs"
+
+    def __init__(self, tree: Tree, identity: Identity) -> None:
+        self.tree = tree
+        # Readable by everyone as they are, so no owner needs to be mapped (a namespace each, 3 ms).
+        self._units = tuple(Source(tree.path + unit, READ_ONLY, identity, map_owner=False) for unit in tree.mounts)
+        self._etc: dict[str, bytes] = {}
+
+    def describe(self) -> dict[str, Any]:
+        return {"recipe": self.tree.recipe, "digest": self.tree.digest, "mounts": list(self.tree.mounts)}
+
+    def prepare(self) -> None:
+        for source in self._units:
+            source.prepare()
+        for name, path in self.tree.etc:
+            with open(f"{self.tree.path}{path}", "rb") as file:
+                self._etc[name] = file.read()
+
+    def child_fds(self) -> tuple[int, ...]:
+        return tuple(handle for source in self._units for handle in source.child_fds())
+
+    def enter_init(self) -> None:
+        for source in self._units:
+            source.enter()
+
+    def apply_init(self) -> None:
+        for unit, source in zip(self.tree.mounts, self._units, strict=True):
+            bind(source, unit)
+        for link, target in self.tree.symlinks:
+            relative = link.lstrip("/")
+            os.makedirs(os.path.dirname(relative) or ".", exist_ok=True)
+            if not os.path.lexists(relative):  # a unit may lie at the same name
+                os.symlink(target, relative)
+        for name, content in self._etc.items():
+            write_file(f"etc/{name}", content)
+
+    def release(self) -> None:
+        for source in self._units:
             source.release()
 
 

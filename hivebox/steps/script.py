@@ -14,7 +14,7 @@ from hivebox.steps.rootfs import open_target, write_file
 from hivebox.steps.step import Step
 
 SCRIPT_DIR = "/script"
-_MAX_BYTES = 64 << 20
+_MAX_BYTES = 4 << 20
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
@@ -50,7 +50,7 @@ class Script(Step):
             digest.update(chunk)
             size += len(chunk)
             if size > _MAX_BYTES:
-                raise HiveboxError(f"cannot run {path}", "it is larger than 64 MiB", "grant it as data with --ro")
+                raise HiveboxError(f"cannot run {path}", "it is larger than 4 MiB", "grant it as data with --ro")
             os.write(self._memfd, chunk)
         fcntl.fcntl(self._memfd, fcntl.F_ADD_SEALS, _SEALS)
         self.sha256 = digest.hexdigest()

@@ -6,7 +6,11 @@ Stopped by: outputs: no deeper than 32 directories.
 
 import os
 
-EXPECT = {"outcome": "ok", "collect": {"honest": "", "d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d": "deeper"}, "without": ["outputs"]}
+EXPECT = {
+    "outcome": "ok",
+    "collect": {"honest": "", "d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d": "deeper"},
+    "without": ["outputs"],
+}
 
 with open("honest", "w") as file:
     file.write("a result\n")

@@ -1,9 +1,10 @@
-"""Take memory by writing files: the work directory is a tmpfs.
+"""Take memory by writing files without a name: the work directory is a tmpfs.
 
 Source: /dev/shm as a way around per-process limits.
 Stopped by: limits.memory, which counts the tmpfs too.
 """
 
+import tempfile
 import time
 
 EXPECT = {
@@ -13,8 +14,9 @@ EXPECT = {
     "without": ["limits.memory"],
 }
 
-for number in range(5):
-    with open(f"{'/dev/shm' if number % 2 else '/tmp'}/hivebox-attack-{number}", "wb") as file:
-        file.write(b"x" * 12_000_000)
+files = [tempfile.TemporaryFile(dir="/dev/shm" if number % 2 else "/tmp") for number in range(5)]
+for file in files:
+    file.write(b"x" * 12_000_000)
+    file.flush()
 time.sleep(0.3)
 print("BREACH: 60 MB where 40 were allowed")

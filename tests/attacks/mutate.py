@@ -111,7 +111,7 @@ def _namespace(kind: str) -> Removal:
         if kind == "network":  # the step that brings up lo has nothing to bring up
             return _drop(plan, "network")
         if kind == "pid":  # proc(5) of a namespace that is not ours cannot be mounted, only bound
-            _step(plan, "rootfs")._mount_proc = _bind_host_proc
+            _step(plan, "root")._mount_proc = _bind_host_proc
         return plan
 
     return Removal(plan=change)
@@ -123,7 +123,7 @@ def _bind_host_proc() -> None:
 
 
 def _more_devices(plan: Plan) -> Plan:
-    rootfs = _step(plan, "rootfs")
+    rootfs = _step(plan, "root")
     terminal = Source("/dev/tty", DEVICE, _step(plan, "identity"))
     shipped = rootfs._populate_dev
     devices = rootfs._devices
@@ -305,7 +305,7 @@ def naive_copy(source: str, target: str, *pass_fds: int) -> None:
 
 CONTROLS: dict[str, Removal] = {
     **{f"namespaces.{kind}": _namespace(kind) for kind in ("pid", "network", "ipc", "uts", "cgroup")},
-    "rootfs.proc": _set("rootfs", _private_proc=False),
+    "rootfs.proc": _set("root", _private_proc=False),
     "rootfs.devices": Removal(plan=_more_devices),
     "pivot.read_only": _set("pivot", _read_only=False),
     "workdir.size": _set("workdir", _size_bytes=1 << 30),
@@ -327,6 +327,7 @@ CONTROLS: dict[str, Removal] = {
     "identity": Removal(plan=_host_root),
     "identity.dumpable": Removal(patch=_dumpable),
     "landlock": Removal(plan=lambda plan: _drop(plan, "landlock")),
+    "privileges": Removal(plan=lambda plan: _drop(plan, "privileges")),
     "privileges.capabilities": _set("privileges", apply_payload=_keep_capabilities),
     "privileges.no_new_privs": _set("privileges", apply_payload=_only_no_new_privs_missing),
     "syscalls.exec_magic": Removal(plan=_known_magic),

@@ -8,6 +8,7 @@ import pty
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -285,6 +286,17 @@ def device_in_directory(directory: Path) -> Iterator[Scene]:
 
 
 @contextmanager
+def program_with_capabilities(directory: Path) -> Iterator[Scene]:
+    """An interpreter that may bind low ports, as `setcap cap_net_bind_service=ep` makes it."""
+    program = directory / "shared" / "python"
+    shutil.copy(os.path.realpath("/usr/bin/python3"), program)
+    revision_2_effective, net_bind_service = 0x02000001, 1 << 10
+    content = struct.pack("<5I", revision_2_effective, net_bind_service, 0, 0, 0)
+    os.setxattr(program, "security.capability", content)
+    yield Scene({})
+
+
+@contextmanager
 def lower_directory(directory: Path) -> Iterator[Scene]:
     shared = directory / "shared"
 
@@ -333,12 +345,19 @@ def other_run(directory: Path) -> Iterator[Scene]:
         finally:
             os._exit(0)
     pid = 0
-    while not (pid and Path(f"/proc/{pid}/root/work/key").exists()):
+    while not _readable(f"/proc/{pid}/root/work/key"):
         time.sleep(0.02)
         pid = _only_child(_only_child(supervisor))
     yield Scene({"pid": str(pid)})
-    os.kill(supervisor, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGTERM)  # which it passes on, and then tidies up
     os.waitpid(supervisor, 0)
+
+
+def _readable(path: str) -> bool:
+    try:
+        return bool(Path(path).read_text())
+    except (FileNotFoundError, PermissionError, ProcessLookupError):  # not yet there, or not yet the payload
+        return False
 
 
 def _only_child(pid: int) -> int:
@@ -355,6 +374,6 @@ SCENES = {
         nothing, secret, environment_secret, host_listener, abstract_listener, victim, orphan, inherited_directory,
         callers_stdin, callers_log, callers_terminal, shared_memory, host_name, swapped_script, swapped_source,
         locked_file, foreign_file, device_in_directory, lower_directory, linked_destination,
-        careless_tree, audit_state, other_run,
+        careless_tree, audit_state, program_with_capabilities, other_run,
     )
 }  # fmt: skip

@@ -31,11 +31,18 @@ def tree(scratch: Path) -> Path:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("hivebox")])
 def test_every_command_runs(command: str, tree: Path, hivebox) -> None:
-    arguments = shlex.split(command.split("  #")[0])[1:]
+    arguments = shlex.split(command.split("  #", maxsplit=1)[0])[1:]
     run_id = json.loads(hivebox("run", "--json", "--", "true").stdout)["run_id"] if "audit" in arguments else ""
-    arguments = [run_id if word == "RUN" else word.replace("...", "true").replace("NAME", "default") for word in arguments]
+    arguments = [
+        run_id if word == "RUN" else word.replace("...", "true").replace("NAME", "default") for word in arguments
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "hivebox", *arguments], cwd=tree, capture_output=True, timeout=120, check=False, input=b""
+        [sys.executable, "-m", "hivebox", *arguments],
+        cwd=tree,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        input=b"",
     )
     assert done.returncode == 0, done.stderr
 

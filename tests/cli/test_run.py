@@ -97,7 +97,9 @@ def test_the_json_report(hivebox) -> None:
     assert report["exit_code"] == done.returncode == 1
     assert report["stdout"] == "x\n"
     assert [violation["name"] for violation in report["violations"]] == ["clone"]
-    wanted = "run_id outcome exit_code signal cause wall_s cpu_user_s cpu_system_s memory_peak_bytes pids_peak io_read_bytes"
+    wanted = (
+        "run_id outcome exit_code signal cause wall_s cpu_user_s cpu_system_s memory_peak_bytes pids_peak io_read_bytes"
+    )
     assert set(f"{wanted} io_write_bytes violations controls files audit".split()) <= set(report)
 
 
@@ -125,9 +127,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(hivebox, script, scratch: P
 
 def test_the_environment_is_an_allowlist(hivebox) -> None:
     environment = {**os.environ, "SECRET": "s3cret", "WANTED": "w"}
-    done = hivebox(
-        "run", "--env", "A=1", "--pass-env", "WANTED", "--pass-env", "ABSENT", "--", "env", env=environment
-    )
+    done = hivebox("run", "--env", "A=1", "--pass-env", "WANTED", "--pass-env", "ABSENT", "--", "env", env=environment)
     seen = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
     assert set(seen) == {"HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "PATH", "A", "WANTED"}
 

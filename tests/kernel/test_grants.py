@@ -121,7 +121,9 @@ def test_a_missing_source_names_itself(runner: Runner, scratch: Path) -> None:
 
 
 def test_no_setuid_bit_can_be_left_in_a_granted_directory(runner: Runner, data: Path) -> None:
-    shell(runner, "cp /bin/true /data/x; chmod 4755 /data/x; chmod g+s /data/sub", granting("read_write", data, "/data"))
+    shell(
+        runner, "cp /bin/true /data/x; chmod 4755 /data/x; chmod g+s /data/sub", granting("read_write", data, "/data")
+    )
     assert not [path for path in data.rglob("*") if path.stat().st_mode & 0o6000]
 
 

@@ -60,18 +60,14 @@ def test_cpu_time_of_one_process_that_ignores_sigxcpu(runner: Runner, backend) -
 
 def test_memory_of_one_process(runner: Runner, backend) -> None:
     code = "import time\nkept = []\nwhile True:\n kept.append(bytearray(1 << 20)); time.sleep(0.001)"
-    report = runner.command(
-        PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend
-    )
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend)
     assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("memory", "memory", 137)
     assert report.ending.memory_peak_bytes <= 64 * MIB * 1.25
 
 
 def test_memory_of_three_children(runner: Runner, backend) -> None:
     code = "import os, time\nfor _ in range(3): os.fork()\nkept = bytearray(16 << 20); time.sleep(5)"
-    report = runner.command(
-        PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend
-    )
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend)
     assert report.outcome == "memory"
 
 

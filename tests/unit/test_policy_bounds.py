@@ -1,208 +1,373 @@
-"""security_policy.yml bounds a profile, what it extends and the command line; the most restrictive file wins."""
+"""security_policy.yml cannot be exceeded: not by a profile, not by what it extends, not by a command line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hivebox.errors import ProfileError
-from hivebox.policy.bounds import LIMIT_RANGES, key_of
-from hivebox.policy.load import load_policy, override
-from hivebox.policy.model import Bounds, Limits, Mount
-from hivebox.policy.profile import compile_profile
+from hivebox.policy.bounds import enforce_bounds, find_excesses, key_of
+from hivebox.policy.grants import is_within
+from hivebox.policy.load import override
+from hivebox.policy.model import Bounds, Limits, Mount, Policy, Rootfs, Syscalls
+from tests.unit.policy_case import Home
 
-Write = Callable[[str, str], Path]
+NOTHING: dict[str, Any] = {"limits": {}, "mounts": (), "env_set": (), "env_pass": (), "interpreter": ""}
 
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Files below ``config/`` ($HIVEBOX_CONFIG) and ``user/hivebox/`` ($XDG_CONFIG_HOME)."""
-    monkeypatch.setenv("HIVEBOX_CONFIG", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("HIVEBOX_STATE", str(tmp_path / "state"))
-
-    def put(name: str, text: str) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    return put
-
-
-BOUND = "config/security_policy.yml"
-PROFILE = "config/profiles/job.yaml"
-LARGEST = {
-    "limits": "limits: {memory: 100M, wall_time: 20s, pids: 10, cpus: 2}\n",
-    "groups": 'syscalls: {groups: ["@base", "@python"]}\n',
-    "paths": "filesystem: {read_only: [/srv], read_write: [/srv/out]}\n",
+# (bound, a profile that keeps it, a profile that exceeds it, the words that name it)
+CASES = {
+    "wall_time": (
+        "limits: {wall_time: 1m}",
+        "limits: {wall_time: 60s}",
+        "limits: {wall_time: 61s}",
+        "limits.wall_time",
+    ),
+    "cpu_time": ("limits: {cpu_time: 10}", "limits: {cpu_time: 10}", "limits: {cpu_time: 10.5}", "limits.cpu_time"),
+    "memory": ("limits: {memory: 1G}", "limits: {memory: 1024M}", "limits: {memory: 1025M}", "limits.memory"),
+    "pids": ("limits: {pids: 8}", "limits: {pids: 8}", "limits: {pids: 9}", "limits.pids"),
+    "cpus": ("limits: {cpus: 2}", "limits: {cpus: 2}", "limits: {cpus: 2.5}", "limits.cpus"),
+    "all cpus": ("limits: {cpus: 2}", "limits: {cpus: 1}", "limits: {cpus: all}", "limits.cpus"),
+    "file_size": ("limits: {file_size: 1M}", "limits: {file_size: 1M}", "limits: {file_size: 2M}", "limits.file_size"),
+    "open_files": (
+        "limits: {open_files: 64}",
+        "limits: {open_files: 64}",
+        "limits: {open_files: 65}",
+        "limits.open_files",
+    ),
+    "workdir_size": (
+        "limits: {workdir_size: 1M}",
+        "limits: {workdir_size: 1M}",
+        "limits: {workdir_size: 2M}",
+        "workdir_size",
+    ),
+    "workdir_inodes": (
+        "limits: {workdir_inodes: 99}",
+        "limits: {workdir_inodes: 99}",
+        "limits: {workdir_inodes: 100}",
+        "inodes",
+    ),
+    "output_size": (
+        "limits: {output_size: 1M}",
+        "limits: {output_size: 1M}",
+        "limits: {output_size: 2M}",
+        "output_size",
+    ),
+    "without_cgroup": (
+        "limits: {without_cgroup: [refuse]}",
+        "limits: {without_cgroup: refuse}",
+        "limits: {without_cgroup: poll}",
+        "limits.without_cgroup",
+    ),
+    "groups": (
+        'syscalls: {groups: ["@base"]}',
+        'syscalls: {groups: ["@base"]}',
+        'syscalls: {groups: ["@exec"]}',
+        "@exec",
+    ),
+    "added groups": ('syscalls: {groups: ["@base"]}', "{}", 'syscalls: {add_groups: ["@exec"]}', "@exec"),
+    "calls of other groups": (
+        'syscalls: {groups: ["@base"]}',
+        "syscalls: {allow: [read]}",
+        "syscalls: {allow: [execve]}",
+        "execve",
+    ),
+    "calls": ("syscalls: {calls: [bpf]}", "syscalls: {allow: [bpf]}", "syscalls: {allow: [ptrace]}", "ptrace"),
+    "recipes": ("rootfs: {recipes: [python]}", "rootfs: {recipe: python}", "rootfs: {recipe: host}", "host"),
+    "pass": ("environment: {pass: [TZ]}", "environment: {pass: [TZ]}", "environment: {pass: [HOME]}", "HOME"),
+    "work_exec": ("filesystem: {work_exec: false}", "{}", "filesystem: {work_exec: true}", "work_exec"),
+    "read_only": (
+        "filesystem: {read_only: [/srv/a]}",
+        "filesystem: {read_only: [/srv/a/b, /srv/a]}",
+        "filesystem: {read_only: [/srv/ab]}",
+        "/srv/ab",
+    ),
+    "overlay": (
+        "filesystem: {read_only: [/srv/a]}",
+        "filesystem: {overlay: [/srv/a]}",
+        "filesystem: {overlay: [/srv]}",
+        "/srv",
+    ),
+    "read_write": (
+        "filesystem: {read_write: [/srv/a]}",
+        "filesystem: {read_write: [/srv/a]}",
+        "filesystem: {read_write: [/srv/b]}",
+        "/srv/b",
+    ),
+    "read_write by a bound on reading": (
+        "filesystem: {read_only: [/srv/a]}",
+        "{}",
+        "filesystem: {read_write: [/srv/a]}",
+        "/srv/a",
+    ),
+    "interpreter": (
+        "filesystem: {read_only: [/srv/a]}",
+        "rootfs: {interpreter: /usr/bin/python3}",
+        "rootfs: {interpreter: /home/x/python}",
+        "/home/x/python",
+    ),
+    "required": ("required: [landlock]", "optional: []", "optional: [landlock]", "landlock"),
 }
 
-# (security_policy.yml, a profile within it, the same profile a little beyond it)
-CASES = [
-    ("limits: {memory: 100M}", "limits: {memory: 100M}", "limits: {memory: 101M}"),
-    ("limits: {wall_time: 20s}", "limits: {wall_time: 20s}", "limits: {wall_time: 20.5s}"),
-    ("limits: {cpu_time: 20s}", "limits: {cpu_time: 20s}", "limits: {cpu_time: 1m}"),
-    ("limits: {pids: 10}", "limits: {pids: 10}", "limits: {pids: 11}"),
-    ("limits: {cpus: 2}", "limits: {cpus: 2}", "limits: {cpus: all}"),
-    ("limits: {file_size: 1M}", "limits: {file_size: 1M}", "limits: {file_size: 2M}"),
-    ("limits: {open_files: 50}", "limits: {open_files: 50}", "limits: {open_files: 51}"),
-    ("limits: {workdir_size: 1M}", "limits: {workdir_size: 1M}", "limits: {workdir_size: 2M}"),
-    ("limits: {workdir_inodes: 50}", "limits: {workdir_inodes: 50}", "limits: {workdir_inodes: 51}"),
-    ("limits: {output_size: 1M}", "limits: {output_size: 1M}", "limits: {output_size: 2M}"),
-    ("limits: {without_cgroup: [refuse]}", "limits: {without_cgroup: refuse}", "limits: {without_cgroup: poll}"),
-    ('syscalls: {groups: ["@base"]}', 'syscalls: {groups: ["@base"]}', 'syscalls: {groups: ["@base", "@exec"]}'),
-    ('syscalls: {groups: ["@base"]}', 'syscalls: {groups: ["@base"]}', 'syscalls: {add_groups: ["@exec"]}'),
-    ('syscalls: {groups: ["@base"]}', "syscalls: {allow: [read]}", "syscalls: {allow: [execve]}"),
-    ('syscalls: {groups: ["@base"], calls: [fork]}', "syscalls: {allow: [fork]}", "syscalls: {allow: [vfork]}"),
-    ("syscalls: {calls: [fork]}", "syscalls: {allow: [fork]}", "syscalls: {allow: [ptrace]}"),
-    ("filesystem: {read_only: [/srv]}", "filesystem: {read_only: [/srv/a]}", "filesystem: {read_only: [/srvx]}"),
-    ("filesystem: {read_only: [/srv]}", "filesystem: {overlay: [/srv/a]}", "filesystem: {overlay: [/opt]}"),
-    ("filesystem: {read_only: [/srv]}", "filesystem: {read_only: [/srv]}", "filesystem: {read_write: [/srv]}"),
-    ("filesystem: {read_write: [/srv]}", "filesystem: {read_write: [/srv]}", "filesystem: {read_write: [/opt]}"),
-    (
-        "filesystem: {read_only: [/srv], read_write: [/out]}",
-        "filesystem: {read_only: [/out/a]}",
-        "filesystem: {read_write: [/srv/a]}",
-    ),
-    ("filesystem: {work_exec: false}", "filesystem: {work_exec: false}", "filesystem: {work_exec: true}"),
-    ("filesystem: {read_only: []}", "rootfs: {interpreter: /usr/bin/python3}", "rootfs: {interpreter: /opt/python3}"),
-    ("rootfs: {recipes: [python]}", "rootfs: {recipe: python}", "rootfs: {recipe: host}"),
-    ("environment: {pass: [LANG]}", "environment: {pass: [LANG]}", "environment: {pass: [LANG, HOME]}"),
-    ("required: [landlock]", "optional: []", "optional: [landlock]"),
-]
+
+@pytest.mark.parametrize("case", CASES)
+class TestProfile:
+    def test_a_profile_within_it_is_loaded(self, home: Home, case: str) -> None:
+        bound, good, _bad, _word = CASES[case]
+        home.security(bound + "\n")
+        home.profile("mine", good + "\n")
+        home.load("mine")
+
+    def test_a_profile_beyond_it_is_refused_and_both_places_named(self, home: Home, case: str) -> None:
+        bound, _good, bad, word = CASES[case]
+        security = home.security(bound + "\n")
+        path = home.profile("mine", "description: mine\n" + bad + "\n")
+        with pytest.raises(ProfileError) as caught:
+            home.load("mine")
+        text = str(caught.value)
+        assert word in text
+        assert f"{security}:1" in text
+        assert f"{path}:2" in text
+
+    def test_without_the_bound_it_is_loaded(self, home: Home, case: str) -> None:
+        """So that the test above fails for the bound, not for something else in the profile."""
+        home.profile("mine", CASES[case][2] + "\n")
+        home.load("mine")
+
+    def test_extending_a_profile_beyond_it_is_refused(self, home: Home, case: str) -> None:
+        bound, _good, bad, word = CASES[case]
+        home.security(bound + "\n")
+        lower = home.profile("lower", bad + "\n")
+        home.profile("mine", "extends: lower\n")
+        with pytest.raises(ProfileError) as caught:
+            home.load("mine")
+        assert word in str(caught.value)
+        assert f"{lower}:1" in str(caught.value)
 
 
-@pytest.mark.parametrize(("bound", "within", "beyond"), CASES)
-def test_a_profile_cannot_exceed_it(write: Write, bound: str, within: str, beyond: str) -> None:
-    write(BOUND, bound + "\n")
-    write(PROFILE, within + "\n")
-    compile_profile("job")
-    profile = write(PROFILE, "# one line further down\n" + beyond + "\n")
-    with pytest.raises(ProfileError) as caught:
-        compile_profile("job")
-    assert f"({profile}:2)" in caught.value.why
-    assert "security_policy.yml:1)" in caught.value.why
+WITHIN = Policy(
+    "within", rootfs=Rootfs(), limits=Limits(**{field: 16 for field in Limits._fields if field != "without_cgroup"})
+)
 
 
-@pytest.mark.parametrize(("bound", "_within", "beyond"), CASES)
-def test_extending_does_not_help(write: Write, bound: str, _within: str, beyond: str) -> None:
-    write(BOUND, bound + "\n")
-    write("config/profiles/parent.yaml", beyond + "\n")
-    write(PROFILE, "extends: parent\n")
-    with pytest.raises(ProfileError, match=r"parent\.yaml:1"):
-        compile_profile("job")
+def bounded(bounds: Bounds) -> Policy:
+    return WITHIN._replace(bounds=bounds)
 
 
-@pytest.mark.parametrize(("bound", "_within", "beyond"), CASES)
-def test_nothing_is_refused_without_it(write: Write, bound: str, _within: str, beyond: str) -> None:
-    """The refusals above come from the bounds and from nothing else."""
-    assert bound
-    write(PROFILE, beyond + "\n")
-    assert compile_profile("job").policy.bounds == Bounds()
+class TestCommandLine:
+    @pytest.mark.parametrize("field", [field for field in Limits._fields if field != "without_cgroup"])
+    def test_limits(self, field: str) -> None:
+        least = 1 << 20
+        policy = WITHIN._replace(bounds=Bounds(limits=((field, least),), origins=((f"limits.{key_of(field)}", "S:3"),)))
+        if field not in ("open_files", "cpus"):
+            override(policy, **{**NOTHING, "limits": {field: least}})
+            with pytest.raises(ProfileError, match=r"command line(.|\n)*S:3"):
+                override(policy, **{**NOTHING, "limits": {field: least + 1}})
+        policy = policy._replace(bounds=policy.bounds._replace(limits=((field, 16),)))
+        with pytest.raises(ProfileError, match=r"command line(.|\n)*S:3"):
+            override(policy, **{**NOTHING, "limits": {field: 17 if "_bytes" not in field else 1 << 30}})
 
+    @pytest.mark.parametrize("value", [float("inf"), float("nan"), 0, -1, 1e300])
+    @pytest.mark.parametrize("field", [field for field in Limits._fields if field != "without_cgroup"])
+    def test_no_limit_is_no_value(self, field: str, value: float) -> None:
+        with pytest.raises(ProfileError):
+            override(WITHIN, **{**NOTHING, "limits": {field: value}})
 
-OVERRIDES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    *(
-        (
-            f"limits: {{{key_of(field)}: {1000 if field in ('pids', 'cpus', 'workdir_inodes') else 100}}}",
-            {"limits": {field: least}},
-            {"limits": {field: 1001 if field not in ("open_files",) else 101}},
+    @pytest.mark.parametrize("mode", ["read_only", "read_write", "overlay"])
+    def test_mounts(self, mode: str) -> None:
+        policy = bounded(Bounds(read_only=("/srv/a",), read_write=("/srv/a",)))
+        override(policy, **{**NOTHING, "mounts": (Mount("/srv/a/x", "/x", mode),)})
+        for source in ("/srv/ab", "/srv", "/srv/a/../b", "/srv/b"):
+            with pytest.raises(ProfileError):
+                override(policy, **{**NOTHING, "mounts": (Mount(source, "/x", mode),)})
+
+    def test_pass_env(self) -> None:
+        policy = bounded(Bounds(pass_environment=("TZ",)))
+        assert override(policy, **{**NOTHING, "env_pass": ("TZ",)}).environment.passed == ("TZ",)
+        with pytest.raises(ProfileError, match="SECRET"):
+            override(policy, **{**NOTHING, "env_pass": ("TZ", "SECRET")})
+
+    def test_interpreter(self) -> None:
+        policy = bounded(Bounds(read_only=("/srv",)))
+        assert override(policy, **{**NOTHING, "interpreter": "/srv/python"}).rootfs.interpreter == "/srv/python"
+        with pytest.raises(ProfileError, match="/root/python"):
+            override(policy, **{**NOTHING, "interpreter": "/root/python"})
+
+    def test_through_a_loaded_profile(self, home: Home) -> None:
+        security = home.security("limits:\n  memory: 1G\n")
+        policy = home.load("default")
+        with pytest.raises(ProfileError) as caught:
+            override(policy, **{**NOTHING, "limits": {"memory_bytes": 2 << 30}})
+        assert f"{security}:2" in str(caught.value)
+        assert "command line" in str(caught.value)
+
+    def test_what_was_overridden(self) -> None:
+        policy = WITHIN._replace(environment=WITHIN.environment._replace(set=(("A", "1"), ("B", "2")), passed=("TZ",)))
+        policy = policy._replace(filesystem=policy.filesystem._replace(mounts=(Mount("/srv/a", "/a", "read_only"),)))
+        new = Mount("/srv/b", "/a", "overlay")
+        result = override(
+            policy,
+            limits={"pids": 9},
+            mounts=(new, Mount("/srv/c", "/c", "read_only")),
+            env_set=(("B", "3"), ("C", "4")),
+            env_pass=("TZ", "LANG"),
+            interpreter="/usr/bin/python3",
         )
-        for field, (least, _) in LIMIT_RANGES.items()
-        if field not in ("memory_bytes", "workdir_size_bytes")
-    ),
-    ("limits: {memory: 1M}", {"limits": {"memory_bytes": 1 << 20}}, {"limits": {"memory_bytes": (1 << 20) + 1}}),
-    (
-        "filesystem: {read_only: [/srv]}",
-        {"mounts": (Mount("/srv/a", "/a", "read_only"),)},
-        {"mounts": (Mount("/opt", "/srv/a", "read_only"),)},
-    ),
-    (
-        "filesystem: {read_only: [/srv]}",
-        {"mounts": (Mount("/srv/a", "/a", "overlay"),)},
-        {"mounts": (Mount("/srv/a", "/a", "read_write"),)},
-    ),
-    ("environment: {pass: [LANG]}", {"env_pass": ("LANG",)}, {"env_pass": ("SECRET",)}),
-    ("filesystem: {read_only: []}", {"interpreter": "/usr/bin/python3"}, {"interpreter": "/home/x/bin/python3"}),
-]
+        assert result.limits == policy.limits._replace(pids=9)
+        assert result.filesystem.mounts == (new, Mount("/srv/c", "/c", "read_only"))
+        assert result.environment.set == (("A", "1"), ("B", "3"), ("C", "4"))
+        assert result.environment.passed == ("TZ", "LANG")
+        assert result.rootfs.interpreter == "/usr/bin/python3"
 
 
-@pytest.mark.parametrize(("bound", "within", "beyond"), OVERRIDES)
-def test_the_command_line_cannot_exceed_it(
-    write: Write, bound: str, within: dict[str, Any], beyond: dict[str, Any]
-) -> None:
-    write(BOUND, bound + "\n")
-    write(PROFILE, "optional: []\n")
-    policy, _ = load_policy("job")
-    override(policy, **within)
-    with pytest.raises(ProfileError, match="command line") as caught:
-        override(policy, **beyond)
-    assert "security_policy.yml:1)" in caught.value.why
-    override(policy._replace(bounds=Bounds()), **beyond)  # it was the bound that refused
+class TestNeverGranted:
+    """Whatever the bounds say, these are a way out."""
 
-
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), 0, -1, 1e300])
-@pytest.mark.parametrize("field", LIMIT_RANGES)
-def test_no_limit_can_be_lifted(write: Write, field: str, value: float) -> None:
-    write(PROFILE, "{}\n")
-    policy, _ = load_policy("job")
-    with pytest.raises(ProfileError, match=key_of(field)):
-        override(policy, limits={field: value})
-
-
-def test_every_limit_has_a_range() -> None:
-    assert {*LIMIT_RANGES, "without_cgroup"} == {*Limits._fields}
-
-
-def test_the_most_restrictive_file_wins_whoever_wrote_it(write: Write) -> None:
-    write(BOUND, "limits: {memory: 100M, pids: 10}\nfilesystem: {read_only: [/srv, /opt/a]}\n")
-    write(
-        "user/hivebox/security_policy.yaml",
-        'limits: {memory: 50M, pids: 20, cpus: 1}\nfilesystem: {read_only: [/srv/x, /opt]}\nsyscalls: {groups: ["@base"]}\n',
+    @pytest.mark.parametrize(
+        "source", ["/", "/proc", "/proc/1", "/sys", "/sys/fs/cgroup", "/dev", "/dev/sda", "relative", "/a/../b"]
     )
-    write(PROFILE, "{}\n")
-    policy = compile_profile("job").policy
-    assert dict(policy.bounds.limits) == {"memory_bytes": 50 << 20, "pids": 10, "cpus": 1.0}
-    assert set(policy.bounds.read_only or ()) == {"/srv/x", "/opt/a"}
-    assert policy.bounds.groups == ("@base",)
-    places = dict(policy.bounds.origins)
-    assert places["limits.memory"].endswith("user/hivebox/security_policy.yaml:1")
-    assert places["limits.pids"].endswith("config/security_policy.yml:1")
+    @pytest.mark.parametrize("mode", ["read_only", "read_write", "overlay"])
+    def test_sources(self, source: str, mode: str) -> None:
+        with pytest.raises(ProfileError):
+            override(WITHIN, **{**NOTHING, "mounts": (Mount(source, "/x", mode),)})
+
+    @pytest.mark.parametrize("dest", ["/", "/proc", "/proc/sys", "/dev/null", "/work", "/etc", "relative"])
+    def test_destinations(self, dest: str) -> None:
+        with pytest.raises(ProfileError):
+            override(WITHIN, **{**NOTHING, "mounts": (Mount("/srv", dest, "read_only"),)})
+
+    @pytest.mark.parametrize("mode", ["read_only", "read_write", "overlay"])
+    def test_the_signing_key(self, home: Home, mode: str) -> None:
+        home.state.mkdir()
+        for source in (home.state, home.base, home.state / "keys"):
+            with pytest.raises(ProfileError, match="keys, records"):
+                override(WITHIN, **{**NOTHING, "mounts": (Mount(str(source), "/x", mode),)})
+        beside = home.base / "state-of-something-else"
+        override(WITHIN, **{**NOTHING, "mounts": (Mount(str(beside), "/x", mode),)})
+
+    def test_the_rules_of_the_next_run(self, home: Home) -> None:
+        for source in (home.system, home.user, home.chosen / "profiles"):
+            with pytest.raises(ProfileError):
+                override(WITHIN, **{**NOTHING, "mounts": (Mount(str(source), "/x", "read_write"),)})
+            override(WITHIN, **{**NOTHING, "mounts": (Mount(str(source), "/x", "read_only"),)})
+
+    def test_by_a_profile_too(self, home: Home) -> None:
+        path = home.profile("mine", f"filesystem:\n  read_only:\n    - /srv\n    - {home.state}\n")
+        with pytest.raises(ProfileError, match=f"{path}:4"):
+            home.load("mine")
+
+    def test_a_cached_profile_when_the_key_has_moved_there(self, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+        keys = home.base / "later"
+        home.profile("mine", f"filesystem: {{read_only: [{keys}]}}\n")
+        home.load("mine")
+        keys.mkdir()
+        (home.state / "cache").rename(keys / "cache")
+        monkeypatch.setenv("HIVEBOX_STATE", str(keys))
+        with pytest.raises(ProfileError, match="keys, records"):
+            home.load("mine")
 
 
-def test_a_file_without_a_bound_does_not_lift_it(write: Write) -> None:
-    write(BOUND, "filesystem: {read_only: [/srv], work_exec: false}\nlimits: {without_cgroup: [refuse]}\n")
-    write("user/hivebox/security_policy.yml", "filesystem: {read_write: [/out], work_exec: true}\n")
-    write(PROFILE, "{}\n")
-    bounds = compile_profile("job").policy.bounds
-    assert (bounds.read_only, bounds.read_write) == (("/srv",), ())
-    assert (bounds.work_exec, bounds.without_cgroup) == (False, ("refuse",))
+class TestSeveralFiles:
+    def test_the_most_restrictive_of_each_wins(self, home: Home) -> None:
+        home.security("limits: {pids: 9, memory: 1G}\nfilesystem: {read_only: [/srv, /opt/a]}\n", "system")
+        home.security("limits: {pids: 20, memory: 512M}\nfilesystem: {read_only: [/srv/a, /opt]}\n", "user")
+        home.security('syscalls: {groups: ["@base"]}\nrequired: [landlock]\n', "chosen")
+        home.profile("mine", "{}\n")
+        bounds = home.load("mine").bounds
+        assert dict(bounds.limits) == {"pids": 9, "memory_bytes": 512 << 20}
+        assert bounds.read_only is not None
+        assert set(bounds.read_only) == {"/srv/a", "/opt/a"}
+        assert bounds.groups == ("@base",)
+        assert bounds.required == ("landlock",)
+
+    def test_lists_have_what_both_allow(self, home: Home) -> None:
+        home.security("environment: {pass: [A, B]}\nrootfs: {recipes: [python, node]}\n", "system")
+        home.security("environment: {pass: [B, C]}\nrootfs: {recipes: [python]}\n", "user")
+        home.profile("mine", "{}\n")
+        bounds = home.load("mine").bounds
+        assert bounds.pass_environment == ("B",)
+        assert bounds.recipes == ("python",)
+
+    def test_work_exec_is_true_only_when_no_file_forbids_it(self, home: Home) -> None:
+        home.security("filesystem: {work_exec: false}\n", "system")
+        home.security("filesystem: {work_exec: true}\n", "user")
+        home.profile("mine", "{}\n")
+        assert not home.load("mine").bounds.work_exec
+
+    @pytest.mark.parametrize("strict", ["system", "chosen"])
+    def test_a_file_without_a_bound_does_not_lift_it(self, home: Home, strict: str) -> None:
+        """In either order of reading."""
+        lax = "user"
+        home.security(
+            "filesystem: {read_only: [/srv], work_exec: false}\nlimits: {without_cgroup: [refuse], pids: 3}\n"
+            'syscalls: {groups: ["@base"]}\nenvironment: {pass: [A]}\n',
+            strict,
+        )
+        home.security(
+            "filesystem: {read_write: [/out], work_exec: true}\nlimits: {without_cgroup: [poll, refuse], pids: 4}\n"
+            'syscalls: {groups: ["@base", "@exec"], calls: [bpf]}\nenvironment: {pass: [A, B]}\n',
+            lax,
+        )
+        home.profile("mine", "{}\n")
+        bounds = home.load("mine").bounds
+        assert (bounds.read_only, bounds.read_write) == (("/srv",), ())
+        assert (bounds.work_exec, bounds.without_cgroup) == (False, ("refuse",))
+        assert (bounds.groups, bounds.calls, bounds.pass_environment) == (("@base",), (), ("A",))
+        assert dict(bounds.limits) == {"pids": 3}
+
+    @pytest.mark.parametrize("text", ["", "# nothing\n", "limits: [", "limits: {memory: 0}", "limits: {memory: .inf}"])
+    def test_a_broken_file_stops_every_run(self, home: Home, text: str) -> None:
+        """An empty one too: that is what a full disk leaves of a file that bounded something."""
+        path = home.security(text)
+        with pytest.raises(ProfileError, match=str(path)):
+            home.load("default")
+
+    def test_a_directory_in_its_place_stops_every_run(self, home: Home) -> None:
+        (home.system / "security_policy.yml").mkdir(parents=True)
+        with pytest.raises(ProfileError, match="not a regular file"):
+            home.load("default")
+
+    def test_a_mistake_in_one_stops_every_run(self, home: Home) -> None:
+        home.security("limits: {pid: 9}\n")
+        with pytest.raises(ProfileError, match=r"unknown key 'pid'(.|\n)*did you mean pids"):
+            home.load("default")
 
 
-def test_defaults_come_down_to_the_bound(write: Write) -> None:
-    """What nobody wrote is no error."""
-    write(BOUND, "limits: {memory: 100M, cpus: 2, without_cgroup: [refuse]}\n")
-    write(PROFILE, "{}\n")
-    limits = compile_profile("job").policy.limits
-    assert (limits.memory_bytes, limits.cpus, limits.without_cgroup) == (100 << 20, 2.0, "refuse")
-    assert limits.pids == Limits().pids
+def test_bounded_groups_bound_single_calls_however_the_bounds_were_made() -> None:
+    policy = WITHIN._replace(bounds=Bounds(groups=("@base",)), syscalls=Syscalls(allow=("read", "execve")))
+    assert [excess.item for excess in find_excesses(policy)] == ["execve"]
 
 
-@pytest.mark.parametrize("text", ["", "limits: {memroy: 1M}", "limits: [", "limits: {memory: 0}"])
-def test_a_broken_file_stops_every_run(write: Write, text: str) -> None:
-    """An empty one too: that is what a full disk leaves of a file that bounded something."""
-    write(PROFILE, "{}\n")
-    write(BOUND, text)
-    with pytest.raises(ProfileError, match=r"security_policy\.yml"):
-        compile_profile("job")
+def test_defaults_that_nobody_wrote_come_down_to_the_bound(home: Home) -> None:
+    home.security("limits: {pids: 3, cpus: 2, memory: 1T, without_cgroup: [refuse]}\n")
+    home.profile("mine", "{}\n")
+    limits = home.load("mine").limits
+    assert (limits.pids, limits.cpus, limits.memory_bytes) == (3, 2.0, Limits().memory_bytes)
+    assert limits.without_cgroup == "refuse"
 
 
-def test_one_that_is_no_file_stops_every_run(write: Write) -> None:
-    write(PROFILE, "{}\n")
-    write(f"{BOUND}/x", "")
-    with pytest.raises(ProfileError, match="not a regular file"):
-        compile_profile("job")
+@given(
+    st.lists(st.sampled_from(["a", "ab", "b", "..", "a.b"]), max_size=4),
+    st.lists(st.sampled_from(["a", "ab", "b"]), max_size=3),
+)
+def test_paths_are_compared_by_component(inner: list[str], outer: list[str]) -> None:
+    if ".." not in inner:
+        assert is_within("/" + "/".join(inner), "/" + "/".join(outer)) == (inner[: len(outer)] == outer)
+
+
+LIMIT_VALUES = st.integers(1, 1000)
+
+
+@given(
+    st.fixed_dictionaries({field: LIMIT_VALUES for field in Limits._fields if field != "without_cgroup"}),
+    st.dictionaries(st.sampled_from([f for f in Limits._fields if f != "without_cgroup"]), LIMIT_VALUES),
+)
+def test_no_excess_means_within(values: dict[str, int], most: dict[str, int]) -> None:
+    policy = WITHIN._replace(limits=Limits(**values), bounds=Bounds(limits=tuple(most.items())))
+    exceeded = any(values[field] > bound for field, bound in most.items())
+    assert bool(tuple(find_excesses(policy))) == exceeded
+    if exceeded:
+        with pytest.raises(ProfileError):
+            enforce_bounds(policy)

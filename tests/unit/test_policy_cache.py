@@ -168,6 +168,18 @@ def test_the_cached_path_imports_no_parser(home: Home) -> None:
     assert runs == ["True True\n", "False False\n"]
 
 
+def test_a_cached_grant_is_refused_when_the_key_has_moved_there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache knows the files that it came from, not where the state directory is now."""
+    keys = home.base / "later"
+    home.profile("mine", f"filesystem: {{read_only: [{keys}]}}\n")
+    home.load("mine")
+    keys.mkdir()
+    (home.state / "cache").rename(keys / "cache")
+    monkeypatch.setenv("HIVEBOX_STATE", str(keys))
+    with pytest.raises(ProfileError, match="keys, records"):
+        home.load("mine")
+
+
 def test_every_source_is_listed(home: Home) -> None:
     path = home.profile("mine", "extends: default\n")
     _policy, sources = load_policy("mine")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields
 
+from hivebox import locations
 from hivebox.errors import ProfileError
 from hivebox.policy import schema
 from hivebox.policy.model import Policy, policy_from_plain, policy_to_plain
 from hivebox.policy.profile import compile_profile
 
 FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_configuration() -> Iterator[None]:
+    """This host's security_policy.yml is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locations, "SYSTEM_CONFIG", "/nonexistent")
+        patch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+        yield
 
 
 def outcome(content: bytes) -> Policy | None:

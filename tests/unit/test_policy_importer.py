@@ -90,6 +90,18 @@ def test_values_that_mean_no_limit_leave_the_default(home: Home) -> None:
     assert policy.limits == home.load("default").limits._replace(wall_time_s=7.0)
 
 
+def test_what_is_there_twice_counts_once(home: Home) -> None:
+    old = b"""\
+security: {execution: {timeout_seconds: 7, memory_mb: 64}, filesystem: {allowed_paths: [/srv/a, /srv/a/]}}
+execution: {timeout_seconds: 8}
+"""
+    result = import_policy("old.yaml", old)
+    policy = home.load(str(home.profile("old", result.profile)))
+    assert policy.limits.wall_time_s == 7.0
+    assert policy.filesystem.mounts == (Mount("/srv/a", "/srv/a", "read_only"),)
+    assert [row.value for row in result.rows if "from an earlier key" in row.reason] == ["/srv/a/", "8"]
+
+
 def test_unknown_keys_are_named_with_the_nearest() -> None:
     (row,) = rows_of(imported("flat.yaml"), "exectuion")
     assert row.verdict == NOT_MAPPED

@@ -249,3 +249,13 @@ def test_wrong_arguments_are_told_in_the_one_shape(arguments: list[str], capsys:
 def test_help(capsys: Captured) -> None:
     assert main(["profile", "--help"]) == 0
     assert "explain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "1.5", "true", "null", "~", "", " x", "a: b", "# no", "é", "@base", "10s", "all"]
+)
+def test_any_description_is_shown_as_text(home: Home, capsys: Captured, text: str) -> None:
+    home.profile("mine", f"description: {json.dumps(text)}\n")
+    assert main(["profile", "show", "mine"]) == 0
+    home.profile("shown", capsys.readouterr().out)
+    assert home.load("shown").description == text
