@@ -12,5 +12,6 @@ bounds, grants. Everything else here is imported when a profile has changed or a
     schema     what the keys are, and their types (also the JSON Schema for editors)
     decode     nodes -> checked values, every mistake of a file at once
     security_policy, profile   files -> Bounds, Policy
-    explain, predecessor       a policy in words; the first attempt's policy file as a profile
+    explain, show, check       a policy in words, written out as one profile, and what is questionable about it
+    importer   the predecessor's policy file as a profile
 """

@@ -297,6 +297,15 @@ def program_with_capabilities(directory: Path) -> Iterator[Scene]:
 
 
 @contextmanager
+def socket_in_directory(directory: Path) -> Iterator[Scene]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "shared" / "agent.sock"))
+        (directory / "shared" / "agent.sock").chmod(0o666)
+        listener.listen()
+        yield Scene({})
+
+
+@contextmanager
 def lower_directory(directory: Path) -> Iterator[Scene]:
     shared = directory / "shared"
 
@@ -374,6 +383,6 @@ SCENES = {
         nothing, secret, environment_secret, host_listener, abstract_listener, victim, orphan, inherited_directory,
         callers_stdin, callers_log, callers_terminal, shared_memory, host_name, swapped_script, swapped_source,
         locked_file, foreign_file, device_in_directory, lower_directory, linked_destination,
-        careless_tree, audit_state, program_with_capabilities, other_run,
+        careless_tree, audit_state, socket_in_directory, program_with_capabilities, other_run,
     )
 }  # fmt: skip

@@ -33,7 +33,7 @@ def answer(path: Path) -> Policy | ProfileError:
 
 
 PRINTABLE = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"]), max_size=12)
-GRANTS = st.sampled_from(["/srv/a", "/srv/b", "/opt/ä b", "/x#y", "/srv/a:/c", "/q:/d d", "/s: t", "/'\"", "/😀"])
+GRANTS = st.sampled_from(["/srv/a", "/srv/b", "/opt/ä b", "/x#y", "/srv/a:/c", "/q:/d d", "/s #t:/d", "/'\"", "/😀"])
 VALID = st.fixed_dictionaries(
     {},
     optional={
