@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from hivebox.frozen import Frozen
 from hivebox.kernel.bpf import program_for
 from hivebox.launch.launch import Launch
 from hivebox.locations import state_dir
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hivebox.report import Report
 
 
-class Inputs(NamedTuple):
+class Inputs(Frozen):
     """Everything a run needs, resolved by the caller. ``policy_sha256`` is the digest of the effective policy;
     ``out_dir`` "" collects nothing."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from hivebox.frozen import Frozen
 
 OUTCOMES = (
     "ok",
@@ -20,7 +22,7 @@ OUTCOMES = (
 TIMEOUT_EXIT, MEMORY_EXIT, CANNOT_EXIT = 124, 137, 125
 
 
-class Cause(NamedTuple):
+class Cause(Frozen):
     """Why a run was ended: the limit or rule, the mechanism that noticed, one sentence."""
 
     control: str
@@ -28,7 +30,7 @@ class Cause(NamedTuple):
     text: str
 
 
-class Violation(NamedTuple):
+class Violation(Frozen):
     """A refused act. ``detail`` holds the call's arguments in hexadecimal; repeats of the same act are counted."""
 
     kind: str
@@ -39,7 +41,7 @@ class Violation(NamedTuple):
     times: int
 
 
-class Output(NamedTuple):
+class Output(Frozen):
     """One collected file: path below the work directory, size in bytes, SHA-256 of what was written, or the reason
     it was left out."""
 
@@ -49,7 +51,7 @@ class Output(NamedTuple):
     skipped: str = ""
 
 
-class Ending(NamedTuple):
+class Ending(Frozen):
     """How the payload ended. Exactly one of ``exit_code`` and ``signal`` is set once it has started. CPU in seconds,
     sizes in bytes, of the script's tree alone; ``pids_peak`` 0 means that this host does not count it."""
 
@@ -77,7 +79,7 @@ class Ending(NamedTuple):
         return plain
 
 
-class Report(NamedTuple):
+class Report(Frozen):
     """One run."""
 
     run_id: str

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox import __version__
 from hivebox.audit import supervisor
 from hivebox.audit.ledger import Appended, Ledger
 from hivebox.errors import HiveboxError
-from hivebox.launch.launch import Launch
+from hivebox.frozen import Frozen
+from hivebox.launch.launch import Launch, Sandbox
 from hivebox.locations import state_dir
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Policy
@@ -19,10 +20,12 @@ from hivebox.steps.environment import Sinks
 from hivebox.steps.script import Script
 from hivebox.steps.syscalls import Syscalls
 from hivebox.supervise.collect import Collector
-from hivebox.supervise.supervise import Finished, Supervision
+from hivebox.supervise.supervise import Supervision
+
+Controls = dict[str, dict[str, Any]]
 
 
-class Subject(NamedTuple):
+class Subject(Frozen):
     """What is run, for its record."""
 
     run_id: str
@@ -44,7 +47,7 @@ class Subject(NamedTuple):
         return tuple(digests)
 
 
-class Record(NamedTuple):
+class Record(Frozen):
     """The two lines of one run in the ledger."""
 
     ledger: Ledger
@@ -58,49 +61,52 @@ class Record(NamedTuple):
 def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
     """Write ``started``, let the payload go, stay with it, write ``finished``. Raises as pipeline.run()."""
     record = Record(Ledger(state_dir()), about)
-    plan = about.plan
     try:
-        controls = plan.describe()
+        controls = about.plan.describe()
         record.append("started", _started(about, controls, collect=bool(out_dir)))
     except BaseException:
         launch.abort()
         raise
     try:
-        finished, files, failure = _attend(launch, about, sinks, out_dir)
+        sandbox = launch.wait_ready()
     except BaseException as error:
-        why = f"{error.what}: {error.why}" if isinstance(error, HiveboxError) else repr(error)
-        ending = Ending("not_started", cause=Cause("launch", "", why))
-        record.append("finished", _finished(ending, (), controls))
+        record.append("finished", _not_started(error, controls))
         raise
-    appended = record.append("finished", _finished(finished.ending, files, controls))
-    if failure:
-        raise failure
-    audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
-    name = about.policy.name
-    streams = finished.stdout, finished.stderr
-    return Report(about.run_id, plan.execute.argv, name, finished.ending, controls, files, audit, *streams)
-
-
-def _attend(
-    launch: Launch, about: Subject, sinks: Sinks, out_dir: str
-) -> tuple[Finished, tuple[Output, ...], HiveboxError | None]:
-    """Start the payload and stay to the end; then take out its files, when nothing lives that could change them.
-    An output that cannot be written is returned, not raised: the run did happen and its record must say so."""
-    sandbox = launch.wait_ready()
-    policy = about.policy
     try:
-        finished = Supervision(about.plan, sandbox, policy.limits, policy.syscalls.kill_after, sinks).run()
-        if not out_dir:
-            return finished, (), None
-        try:
-            return finished, Collector(sandbox.work_fd, out_dir, policy.outputs).collect(), None
-        except HiveboxError as error:
-            return finished, (), error
+        return _attend(sandbox, record, controls, sinks, out_dir)
     finally:
         sandbox.close()
 
 
-def _started(about: Subject, controls: dict[str, dict[str, Any]], *, collect: bool) -> dict[str, Any]:
+def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, out_dir: str) -> Report:
+    """The record is written while the kernel takes the namespaces down; the caller waits for that before it returns."""
+    about = record.about
+    try:
+        supervision = Supervision(about.plan, sandbox, about.policy.limits, about.policy.syscalls.kill_after, sinks)
+        finished = supervision.run()
+    except BaseException as error:
+        record.append("finished", _not_started(error, controls))
+        raise
+    files, failure = _collect(sandbox, about.policy, out_dir) if out_dir else ((), None)
+    appended = record.append("finished", _finished(finished.ending, files, controls))
+    if failure:
+        raise failure
+    audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
+    argv, name = about.plan.execute.argv, about.policy.name
+    return Report(about.run_id, argv, name, finished.ending, controls, files, audit, finished.stdout, finished.stderr)
+
+
+def _collect(sandbox: Sandbox, policy: Policy, out_dir: str) -> tuple[tuple[Output, ...], HiveboxError | None]:
+    """Take the files out when nothing lives that could change them. An output that cannot be written is returned, not
+    raised: the run did happen and its record must say so."""
+    sandbox.wait()
+    try:
+        return Collector(sandbox.work_fd, out_dir, policy.outputs).collect(), None
+    except HiveboxError as error:
+        return (), error
+
+
+def _started(about: Subject, controls: Controls, *, collect: bool) -> dict[str, Any]:
     host = os.uname()
     return {
         "hivebox": __version__,
@@ -111,6 +117,11 @@ def _started(about: Subject, controls: dict[str, dict[str, Any]], *, collect: bo
     }
 
 
-def _finished(ending: Ending, files: tuple[Output, ...], controls: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _not_started(error: BaseException, controls: Controls) -> dict[str, Any]:
+    why = f"{error.what}: {error.why}" if isinstance(error, HiveboxError) else repr(error)
+    return _finished(Ending("not_started", cause=Cause("launch", "", why)), (), controls)
+
+
+def _finished(ending: Ending, files: tuple[Output, ...], controls: Controls) -> dict[str, Any]:
     enforced = {name: bool(facts["enforced"]) for name, facts in controls.items()}
     return {"result": ending.plain(), "files": [output._asdict() for output in files], "enforced": enforced}

@@ -88,6 +88,23 @@ def leftovers() -> set[str]:
     return found
 
 
+def sandboxes(marker: str) -> list[int]:
+    """The live inits whose supervisor was started with ``marker`` in its command line, which they still show. Other
+    tests' sandboxes come and go meanwhile."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if (
+                entry.isdigit()
+                and Path(f"/proc/{entry}/comm").read_text().strip() == "hivebox-init"
+                and marker.encode() in Path(f"/proc/{entry}/cmdline").read_bytes()
+            ):
+                found.append(int(entry))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 def purge(directory: Path) -> None:
     """Remove a test's directory; a mount below it would be a leftover, so it is taken away first, never followed."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

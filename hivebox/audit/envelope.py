@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox.audit import canonical
+from hivebox.frozen import Frozen
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SIGNATURE_BYTES = 64
@@ -18,7 +19,7 @@ MAX_LINE_BYTES = 16 << 20  # with its newline: bounds what a reader must hold
 _LONGEST_QUOTE = 180  # characters; a hostile line may have 16 MiB of them in any field
 
 
-class Envelope(NamedTuple):
+class Envelope(Frozen):
     """``payload`` is the statement's canonical JSON; ``keyid`` is 64 hex digits; ``signature`` 64 bytes, unchecked."""
 
     payload: bytes

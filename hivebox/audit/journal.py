@@ -13,11 +13,11 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_all, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.frozen import Frozen
 
 NAME = "ledger.jsonl"
 LOCK_TIMEOUT_S = 10.0
@@ -25,7 +25,7 @@ _BLOCK_BYTES = 16 << 10
 _PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
 
 
-class Tail(NamedTuple):
+class Tail(Frozen):
     """``line`` is the last record's, without its newline; ``seq`` is -1 when there is none. It and all before it end
     at offset ``end``; ``torn`` is what follows."""
 
@@ -35,7 +35,7 @@ class Tail(NamedTuple):
     torn: bytes
 
 
-class Journal(NamedTuple):
+class Journal(Frozen):
     """An open, locked ledger file. ``fd`` and ``dir_fd`` are closed by ``open_journal``."""
 
     fd: int

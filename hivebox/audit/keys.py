@@ -12,10 +12,10 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.frozen import Frozen
 from hivebox.kernel import libcrypto
 
 PRIVATE_NAME = "signing.pem"
@@ -26,7 +26,7 @@ _KEY_BYTES = 32
 _LARGEST_FILE = 4096
 
 
-class Signer(NamedTuple):
+class Signer(Frozen):
     """``keyid`` names ``public`` (32 bytes); ``sign`` gives 64 bytes for any message. The private key may live
     elsewhere: nothing but ``sign`` knows."""
 

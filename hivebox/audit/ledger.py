@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox.audit import canonical, envelope, journal, statement
 from hivebox.audit.keys import Signer, load_signer
 from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
 
 
-class Appended(NamedTuple):
+class Appended(Frozen):
     """Where a record is. ``line_sha256`` with ``seq`` is the head that a later verification can hold the ledger to."""
 
     seq: int

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox.audit import canonical
 from hivebox.audit.envelope import RuleError, require_fields
+from hivebox.frozen import Frozen
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 # An identifier, compared byte for byte and never fetched. A change of meaning gets a new number.
@@ -23,7 +24,7 @@ _RUN_ID_CHARACTERS = 128
 _SHA256_CHARACTERS = 64
 
 
-class Moment(NamedTuple):
+class Moment(Frozen):
     """One instant on three clocks. ``utc`` can be set by hand and jumps; ``boottime_ns`` and ``monotonic_ns`` only
     grow, but mean something only within one ``boot_id`` (empty where /proc does not tell it)."""
 
@@ -33,7 +34,7 @@ class Moment(NamedTuple):
     boot_id: str
 
 
-class Record(NamedTuple):
+class Record(Frozen):
     """One statement that has the right shape. ``predicate`` is all of it, the ledger's own fields included."""
 
     seq: int

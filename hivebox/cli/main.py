@@ -33,8 +33,9 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 
 def print_error(error: HiveboxError) -> None:
-    """The three lines, on stderr."""
-    sys.stderr.write(f"hivebox: {error}\n")
+    """The three lines, on stderr. A file name in them cannot speak to the terminal."""
+    text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))
+    sys.stderr.write(f"hivebox: {text}\n")
 
 
 def _dispatch(arguments: list[str]) -> int:

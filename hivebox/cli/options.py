@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
 
 from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
 
 
-class Option(NamedTuple):
+class Option(Frozen):
     """``metavar`` "" is a flag; ``many`` may be repeated."""
 
     name: str

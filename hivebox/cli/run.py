@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.frozen import Frozen
 from hivebox.pipeline import Inputs, make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
 from hivebox.plan.resolve import Request
@@ -57,7 +58,7 @@ _LIMITS = (
 )
 
 
-class _Chosen(NamedTuple):
+class _Chosen(Frozen):
     options: dict[str, list[str]]
     words: tuple[str, ...]
     is_command: bool

@@ -42,7 +42,6 @@ def _launch(policy: Policy) -> int:
         try:
             sandbox = launch.Launch(plan).wait_ready()
             launch.kill(sandbox.init_fd)
-            os.waitpid(sandbox.init_pid, 0)
             sandbox.close()
         finally:
             plan.release()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import select
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from hivebox.errors import HiveboxError, errno_text
+from hivebox.frozen import Frozen
 
 _ROOT = "/sys/fs/cgroup"
 _PREFIX = "hivebox."
@@ -19,7 +20,7 @@ _REQUIRED = ("memory", "pids", "cpuacct")
 _WANTED = ("cpu", "blkio")
 
 
-class Usage(NamedTuple):
+class Usage(Frozen):
     """Of the whole tree. Bytes and seconds; ``io_*`` is block I/O, 0 where the host does not count it."""
 
     cpu_user_s: float

@@ -6,8 +6,8 @@ import ctypes
 import fcntl
 import os
 import struct
-from typing import NamedTuple
 
+from hivebox.frozen import Frozen
 from hivebox.kernel.libc import syscall
 
 _SECCOMP_SET_MODE_FILTER = 1
@@ -24,7 +24,7 @@ class _Program(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-class RefusedCall(NamedTuple):
+class RefusedCall(Frozen):
     """One notification. ``pid`` is the thread id as the supervisor sees it; ``arch`` an AUDIT_ARCH_* value."""
 
     cookie: int

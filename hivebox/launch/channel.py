@@ -5,15 +5,16 @@ from __future__ import annotations
 import _socket
 import array
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
 
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 4
 
 
-class Message(NamedTuple):
+class Message(Frozen):
     """``kind`` names it; descriptors belong to the receiver."""
 
     kind: str

@@ -7,9 +7,9 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.frozen import Frozen
 from hivebox.kernel import process
 from hivebox.launch.channel import Channel, Message, body_error
 from hivebox.launch.child import run_init
@@ -19,7 +19,7 @@ from hivebox.steps.step import Step
 _USERNS_HINT = "run `hivebox doctor`: it names the sysctl or policy that restricts user namespaces and the fix"
 
 
-class Sandbox(NamedTuple):
+class Sandbox(Frozen):
     """A sandbox whose payload waits for ``go``. The supervisor owns every descriptor (``close``)."""
 
     init_pid: int
@@ -34,8 +34,13 @@ class Sandbox(NamedTuple):
         """Let the payload exec."""
         self.channel.socket.send(b"g")
 
+    def wait(self) -> None:
+        """Block until init, and with it every process of the sandbox, is dead. It ends by itself after the payload."""
+        os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED | os.WNOWAIT)
+
     def close(self) -> None:
-        """Close what the supervisor holds; the sandbox must be dead."""
+        """Wait, reap init and close what the supervisor holds."""
+        os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED)
         for handle in (self.init_fd, self.exec_error_fd, self.work_fd, self.payload_fd, self.notify_fd):
             if handle >= 0:
                 os.close(handle)

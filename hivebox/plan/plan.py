@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from hivebox.frozen import Frozen
 from hivebox.steps.environment import Streams
 from hivebox.steps.execute import Execute
 from hivebox.steps.limits import CgroupStep
@@ -13,7 +14,7 @@ from hivebox.steps.syscalls import Syscalls
 from hivebox.steps.workdir import Workdir
 
 
-class Plan(NamedTuple):
+class Plan(Frozen):
     """``steps`` in the order of application. The named ones are the same objects, for the parts that meet them."""
 
     steps: tuple[Step, ...]

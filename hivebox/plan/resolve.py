@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Policy
 from hivebox.rootfs.store import Tree
@@ -27,7 +27,7 @@ from hivebox.steps.workdir import WORK, Workdir
 _BY_SUFFIX = {".py": "python3", ".sh": "bash", ".bash": "bash", ".js": "node", ".mjs": "node", ".cjs": "node"}
 
 
-class Request(NamedTuple):
+class Request(Frozen):
     """What the caller asks for, beside the policy. Exactly one of ``script`` and ``command`` is set; ``arguments``
     follow it. ``project`` is an absolute directory, granted at its own path, that becomes the working directory."""
 

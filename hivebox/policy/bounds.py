@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from hivebox.errors import ProfileError
+from hivebox.frozen import Frozen
 from hivebox.policy.grants import is_within
 from hivebox.policy.model import Policy
 from hivebox.units import format_duration, format_size
@@ -30,7 +30,7 @@ LIMIT_RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 
-class Excess(NamedTuple):
+class Excess(Frozen):
     """One thing a policy has that its bounds do not allow: the profile's dotted ``key`` and, where that holds a list,
     the ``item`` of it. ``bound`` is the dotted key in security_policy.yml."""
 

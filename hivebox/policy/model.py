@@ -7,10 +7,12 @@ No field is optional for want of a value: a Policy always says what happens.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from hivebox.frozen import Frozen
 
 
-class Rootfs(NamedTuple):
+class Rootfs(Frozen):
     """``rootfs:`` which read-only root. ``recipe`` names rootfs/<recipe>.yaml; ``interpreter`` is an absolute
     path, or "" for the recipe's own choice."""
 
@@ -18,7 +20,7 @@ class Rootfs(NamedTuple):
     interpreter: str = ""
 
 
-class Mount(NamedTuple):
+class Mount(Frozen):
     """One granted path. ``mode`` is ``read_only``, ``read_write`` or ``overlay``; both paths are absolute, normal."""
 
     source: str
@@ -26,20 +28,20 @@ class Mount(NamedTuple):
     mode: str
 
 
-class Filesystem(NamedTuple):
+class Filesystem(Frozen):
     """``filesystem:`` granted paths, and whether files in the work directory may be executed or mapped executable."""
 
     mounts: tuple[Mount, ...] = ()
     work_exec: bool = False
 
 
-class Network(NamedTuple):
+class Network(Frozen):
     """``network:``. ``none`` is an empty network namespace with only ``lo``."""
 
     mode: str = "none"
 
 
-class Syscalls(NamedTuple):
+class Syscalls(Frozen):
     """``syscalls:`` group names (with @), single calls to add, single calls to take away, and the number of
     refused calls after which the run is killed."""
 
@@ -49,7 +51,7 @@ class Syscalls(NamedTuple):
     kill_after: int = 256
 
 
-class Limits(NamedTuple):
+class Limits(Frozen):
     """``limits:``, all finite. ``without_cgroup`` says what happens where no cgroup can be made: ``refuse`` the run,
     or ``poll`` (rlimits in the kernel and a polling supervisor, recorded as such)."""
 
@@ -66,14 +68,14 @@ class Limits(NamedTuple):
     without_cgroup: str = "poll"
 
 
-class Environment(NamedTuple):
+class Environment(Frozen):
     """``environment:`` variables set, as (name, value), and names passed on from the caller."""
 
     set: tuple[tuple[str, str], ...] = ()
     passed: tuple[str, ...] = ()
 
 
-class Outputs(NamedTuple):
+class Outputs(Frozen):
     """``outputs:`` bounds on what --out collects from the work directory."""
 
     max_size_bytes: int = 64 << 20
@@ -81,7 +83,7 @@ class Outputs(NamedTuple):
     max_time_s: float = 10.0
 
 
-class Bounds(NamedTuple):
+class Bounds(Frozen):
     """What security_policy.yml lets any profile or command line grant. None means unbounded.
 
     ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
@@ -103,7 +105,7 @@ class Bounds(NamedTuple):
     origins: tuple[tuple[str, str], ...] = ()
 
 
-class Policy(NamedTuple):
+class Policy(Frozen):
     """One profile, resolved: inheritance applied, bounds checked. ``optional`` names controls that may be skipped
     where the host lacks them (recorded when they are)."""
 

@@ -6,15 +6,15 @@ import errno
 import hashlib
 import os
 import stat
-from typing import NamedTuple
 
 from hivebox.errors import ProfileError, from_os_error
+from hivebox.frozen import Frozen
 
 LARGEST_FILE = 64 << 10
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 
 
-class Source(NamedTuple):
+class Source(Frozen):
     """``sha256`` is of the content, in hexadecimal; "" means that there was no such file."""
 
     path: str

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox import locations
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.frozen import Frozen
 
 Progress = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
@@ -25,7 +26,7 @@ _HOST_ETC_FILES = ("ld.so.cache",)
 _HOST_STATE = ("/usr", "/usr/bin", "/usr/lib", "/etc/os-release", "/etc/ld.so.cache", "/var/lib/dpkg/status")
 
 
-class Tree(NamedTuple):
+class Tree(Frozen):
     """A root to mount. ``path`` + unit is the source of each unit in ``mounts`` (absolute, never nested; directories,
     in the host's tree also a file); ``path`` is "" for the host itself. ``symlinks`` are (absolute path, target) to
     make in the sandbox, some of them in /etc. ``etc`` are (name in /etc, absolute path below ``path``) to copy.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
+from hivebox.frozen import Frozen
 from hivebox.steps.step import Step
 
 _FIXED = {"HOME": "/tmp", "USER": "hive", "LOGNAME": "hive", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
@@ -30,7 +31,7 @@ class Environment(Step):
         return {"set": sorted({*_FIXED, "PATH", *(name for name, _ in self._assigned)}), "passed": list(self._passed)}
 
 
-class Sinks(NamedTuple):
+class Sinks(Frozen):
     """The caller's ends: descriptors that stay the caller's, None to keep the bytes; ``stdin_fd`` -1 for none."""
 
     stdin_fd: int = -1

@@ -8,9 +8,10 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
 from hivebox.launch.channel import body_error
 from hivebox.launch.launch import Sandbox, kill
 from hivebox.plan.plan import Plan
@@ -26,7 +27,7 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CANCEL_GRACE_S = 2.0
 
 
-class Finished(NamedTuple):
+class Finished(Frozen):
     """The ending, and the streams that were kept."""
 
     ending: Ending
@@ -35,7 +36,7 @@ class Finished(NamedTuple):
 
 
 class Supervision:
-    """Watches one sandbox from ``go`` to the death of its init. ``run()`` is called once."""
+    """Watches one sandbox from ``go`` to the end of its payload. ``run()`` is called once."""
 
     def __init__(self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks) -> None:
         self._sandbox = sandbox
@@ -80,7 +81,6 @@ class Supervision:
             signal.set_wakeup_fd(previous_wakeup)
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            os.waitid(os.P_PIDFD, self._sandbox.init_fd, os.WEXITED)
             self._close(wakeup_fd, wakeup_writer_fd)
         if self._failure:
             raise self._failure

@@ -1,6 +1,6 @@
 """Put a key into a kernel keyring.
 
-Source: CVE-2016-0728, CVE-2017-7472; keyrings are not namespaced (CVE-2014-9529 and later).
+Source: CVE-2014-9529, CVE-2017-7472; keyrings are in no namespace of ours.
 Stopped by: syscalls.
 """
 

@@ -1,6 +1,6 @@
 """Open an AF_ALG socket: the kernel's cryptography, which no namespace covers.
 
-Source: CVE-2019-8912, CVE-2011-4081, CVE-2010-3904's kind: rarely used families.
+Source: CVE-2019-8912, CVE-2011-4081; rarely used families: CVE-2010-3904.
 Stopped by: syscalls.
 """
 

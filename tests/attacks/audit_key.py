@@ -1,6 +1,6 @@
 """Read the key that signs the audit records, or the ledger, to forge what happened.
 
-Source: Sigstore, CodeCov and SolarWinds have shown that a build that can reach the signing key signs anything.
+Source: whoever can read the key can sign anything: the threat that SLSA calls a compromised build.
 Stopped by: the mount namespace: the state directory is in no root. (Not removable: docs/attacks.md.)
 """
 

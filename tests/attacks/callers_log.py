@@ -1,6 +1,6 @@
 """Empty the log file that one's standard error goes to.
 
-Source: covering tracks; descriptors of the caller's files, CVE-2016-9962's mild form.
+Source: covering tracks; a descriptor of the caller's file is the file.
 Stopped by: streams: 1 and 2 are pipes to the supervisor, never the caller's own files.
 """
 

@@ -1,7 +1,7 @@
 """Open the controlling terminal by name.
 
 Source: password prompts forged on /dev/tty.
-Stopped by: rootfs.devices (there is no /dev/tty) and a session without a terminal.
+Stopped by: root.devices (there is no /dev/tty) and a session without a terminal.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 EXPECT = {
     "scene": "callers_terminal",
     "says": "No such file or directory",
-    "without": ["rootfs.devices+streams.session"],
+    "without": ["root.devices+streams.session"],
 }
 
 try:

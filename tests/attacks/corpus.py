@@ -11,7 +11,7 @@ EXPECT is a literal, read without importing the attack. Its keys, all optional:
 ``outside``                                               how it is shown to succeed without a sandbox
 ``absent``                                                kernel option without which there is nothing to attack
 ``user``, ``as_user``                                     "root": only then; what differs for an ordinary user
-``poll_gap``                                              why it gets through on a host without control groups
+``gap``, ``poll_gap``                                     why it gets through, always or without control groups
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _DEFAULTS: dict[str, Any] = {
     "outside": "plain",
     "absent": "",
     "user": "",
+    "gap": "",
     "poll_gap": "",
     "as_user": {},
 }

@@ -1,6 +1,6 @@
 """Leave directories so deep that walking them exhausts the stack or the length of a path.
 
-Source: recursion in archive and copy tools: CVE-2022-48564's and rm -r's kind (CWE-674).
+Source: uncontrolled recursion in archive and copy tools (CWE-674).
 Stopped by: outputs: no deeper than 32 directories.
 """
 

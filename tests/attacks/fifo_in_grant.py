@@ -1,6 +1,6 @@
 """Leave a FIFO in a directory of the host, where the next program that reads it hangs.
 
-Source: class of CWE-377/CWE-367; the collector of this sandbox's predecessor hung on one.
+Source: a reader that waits for ever (CWE-833).
 Stopped by: landlock: a read-write grant has no MAKE_FIFO. (mkfifo is allowed by the filter, for /work.)
 """
 

@@ -1,6 +1,6 @@
 """Leave a FIFO among the outputs: whoever opens it to copy it waits for ever.
 
-Source: this sandbox's predecessor hung on one; CWE-833.
+Source: a reader that waits for ever (CWE-833).
 Stopped by: outputs: regular files only, by their type before and O_NONBLOCK while they are opened.
 """
 

@@ -1,6 +1,6 @@
 """Run a program that carries capabilities in its file.
 
-Source: setcap binaries (CVE-2021-4034's kind: a privileged program as the ladder); wireshark's dumpcap, ping, perl.
+Source: privileged programs as the ladder (CVE-2021-4034); setcap binaries: ping, dumpcap, interpreters.
 Stopped by: privileges (no_new_privs, empty bounding set), grants.nosuid, and identity: started by root, the owner map
 of the grant leaves the file's capabilities without a root to belong to.
 """

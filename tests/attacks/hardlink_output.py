@@ -1,6 +1,6 @@
 """Give one file a hundred names, so that the copies are a hundred times what the limits counted.
 
-Source: archive bombs by hard links; tar CVE-2001-1267's family.
+Source: archive bombs by hard links (CWE-409).
 Stopped by: outputs: a file with more than one name is left out.
 """
 

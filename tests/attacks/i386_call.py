@@ -1,6 +1,6 @@
 """Make a system call by int 0x80: the i386 table has other numbers, and a filter for x86-64 reads them wrongly.
 
-Source: seccomp(2), "architecture"; Chromium and Docker bugs of 2012 to 2016.
+Source: seccomp(2): a filter must check the architecture before the number.
 Stopped by: syscalls: the architecture is pinned, the process ends.
 """
 

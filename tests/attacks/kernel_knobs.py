@@ -1,7 +1,7 @@
 """Open for writing what makes the kernel run a program as root, or stop. (Opened only; nothing is written.)
 
-Source: core_pattern (CVE-2025-31133, CVE-2025-52881), modprobe, sysrq-trigger (CVE-2016-3697's neighbours).
-Stopped by: rootfs.proc (subset=pid has no /proc/sys) and identity: nobody inside is the host's root.
+Source: core_pattern (CVE-2025-31133, CVE-2025-52881), modprobe, sysrq-trigger.
+Stopped by: root.proc (subset=pid has no /proc/sys) and identity: nobody inside is the host's root.
 """
 
 import os
@@ -11,7 +11,7 @@ EXPECT = {
     "says": "No such file or directory",
     "outside": "root",
     "user": "root",
-    "without": ["rootfs.proc+identity"],
+    "without": ["root.proc+identity"],
 }
 
 reasons = []

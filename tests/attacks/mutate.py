@@ -305,8 +305,8 @@ def naive_copy(source: str, target: str, *pass_fds: int) -> None:
 
 CONTROLS: dict[str, Removal] = {
     **{f"namespaces.{kind}": _namespace(kind) for kind in ("pid", "network", "ipc", "uts", "cgroup")},
-    "rootfs.proc": _set("root", _private_proc=False),
-    "rootfs.devices": Removal(plan=_more_devices),
+    "root.proc": _set("root", _private_proc=False),
+    "root.devices": Removal(plan=_more_devices),
     "pivot.read_only": _set("pivot", _read_only=False),
     "workdir.size": _set("workdir", _size_bytes=1 << 30),
     "workdir.inodes": _set("workdir", _inodes=1_000_000),

@@ -1,6 +1,6 @@
 """Take a detached copy of a mount, to look under what is mounted over it.
 
-Source: The new mount API as a way around masked paths.
+Source: open_tree(2): a copy of a mount without what is mounted on it.
 Stopped by: syscalls, and empty capability sets.
 """
 

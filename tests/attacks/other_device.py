@@ -1,13 +1,13 @@
 """Open a device that everyone on the host may open.
 
 Source: device drivers as attack surface: tty, ptmx, fuse, kvm, tun.
-Stopped by: rootfs.devices: /dev holds null, zero, full, random and urandom.
+Stopped by: root.devices: /dev holds null, zero, full, random and urandom.
 """
 
 import os
 import sys
 
-EXPECT = {"says": "['full', 'null', 'random', 'urandom', 'zero']", "without": ["rootfs.devices"]}
+EXPECT = {"says": "['full', 'null', 'random', 'urandom', 'zero']", "without": ["root.devices"]}
 
 nodes = sorted(entry.name for entry in os.scandir("/dev") if not (entry.is_symlink() or entry.is_dir()))
 if len(nodes) == 5:

@@ -1,6 +1,6 @@
 """Name an output like a file that the caller already has where the results go.
 
-Source: archive extraction over existing files (CWE-73): .bashrc in a downloaded directory.
+Source: archive extraction over existing files (CWE-73).
 Stopped by: outputs: files are created, never overwritten.
 """
 

@@ -1,6 +1,6 @@
 """Rename the machine.
 
-Source: What containers without a UTS namespace let through; a step of DHCP and Kerberos confusion.
+Source: What containers without a UTS namespace let through.
 Stopped by: syscalls, and empty capability sets.
 """
 

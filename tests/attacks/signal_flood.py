@@ -1,6 +1,6 @@
 """Queue signals without end: each is kernel memory.
 
-Source: sigqueue(3); CVE-2005-4881's neighbours; denial of service.
+Source: sigqueue(3); denial of service.
 Stopped by: rlimits.sigpending.
 """
 

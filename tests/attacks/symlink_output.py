@@ -1,6 +1,6 @@
 """Leave links among the outputs, so that whoever collects them reads the caller's private files.
 
-Source: docker cp CVE-2018-15664, CVE-2019-14271; kubectl cp CVE-2019-1002101.
+Source: docker cp CVE-2018-15664; kubectl cp CVE-2019-1002101.
 Stopped by: outputs: only regular files are taken, opened without following anything.
 """
 

@@ -126,13 +126,22 @@ def _inheritable(handle: int) -> bool:
 
 
 class Result:
-    """A Report, or the reason why there was none."""
+    """What the tests ask of a Report, or of the error that there was instead; plain data, so that a fork can hand it
+    over."""
 
     def __init__(self, report: Report | HiveboxError) -> None:
-        self.report = None if isinstance(report, HiveboxError) else report
-        self.outcome = self.report.outcome if self.report else "not_started"
-        streams = (self.report.stdout or b"", self.report.stderr or b"") if self.report else (str(report).encode(),)
-        self.output = b"".join(streams).decode(errors="replace")
+        self.cause: str | None = None
+        self.violations: set[str] = set()
+        self.left_out: dict[str, str] = {}  # output path -> reason, "" when it was taken
+        if isinstance(report, HiveboxError):
+            self.outcome, self.output = "not_started", str(report)
+            return
+        ending = report.ending
+        self.outcome = report.outcome
+        self.output = ((report.stdout or b"") + (report.stderr or b"")).decode(errors="replace")
+        self.cause = ending.cause.control if ending.cause else None
+        self.violations = {violation.name for violation in ending.violations}
+        self.left_out = {output.path: output.skipped for output in report.files}
 
 
 def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Result:
@@ -151,10 +160,10 @@ def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Resul
         _prepare_out(scratch)
         out_dir = str(scratch / "out")
 
-    def run() -> Report | HiveboxError:
+    def run() -> Result:
         with without(controls) as weakened:
             try:
-                return Runner().script(
+                report: Report | HiveboxError = Runner().script(
                     scratch / "attack.py",
                     *_arguments(attack, scene, shared="/shared"),
                     policy=weakened.policy(chosen),
@@ -163,13 +172,14 @@ def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Resul
                     out_dir=out_dir,
                 )
             except HiveboxError as error:
-                return error
+                report = error
             except OSError as error:  # the orphan that the removed control should have ended holds its control group
                 if not controls:
                     raise
-                return HiveboxError("the run could not be tidied up", str(error))
+                report = HiveboxError("the run could not be tidied up", str(error))
+        return Result(report)
 
-    return Result(terminal.run(run) if expect["scene"] == "callers_terminal" else run())
+    return terminal.run(run) if expect["scene"] == "callers_terminal" else run()  # type: ignore[no-any-return]
 
 
 def _breached(attack: Attack, result: Result, scene: Scene, scratch: Path) -> bool:
@@ -181,8 +191,9 @@ def _breached(attack: Attack, result: Result, scene: Scene, scratch: Path) -> bo
 @_EACH
 def test_refused_inside(attack: Attack, scratch: Path, request: pytest.FixtureRequest) -> None:
     expect = attack.expect
-    if expect["poll_gap"] and not cgroup_available():  # strict: whoever closes the gap is told to say so here
-        request.applymarker(pytest.mark.xfail(strict=True, reason=expect["poll_gap"]))
+    gap = expect["gap"] or ("" if cgroup_available() else expect["poll_gap"])
+    if gap:  # strict: whoever closes it is told to say so
+        request.applymarker(pytest.mark.xfail(strict=True, reason=gap))
     _needs_user(attack, expect["user"])
     before = _ours()
     _furnish(attack, scratch)
@@ -191,22 +202,12 @@ def test_refused_inside(attack: Attack, scratch: Path, request: pytest.FixtureRe
         assert not _breached(attack, result, scene, scratch), result.output
     assert result.outcome == expect["outcome"], result.output
     assert expect["says"] in result.output
-    if result.report:
-        cause = result.report.ending.cause
-        assert (cause.control if cause else None) == expect["cause"]
-        refused = {violation.name for violation in result.report.ending.violations}
-        assert refused == ({expect["violations"]} if expect["violations"] else set())
-        if expect["collect"] is not None:
-            _check_collected(result.report, expect["collect"])
+    assert result.cause == expect["cause"]
+    assert result.violations == ({expect["violations"]} if expect["violations"] else set())
+    for path, reason in (expect["collect"] or {}).items():
+        assert path in result.left_out, result.left_out
+        assert (reason in result.left_out[path]) if reason else not result.left_out[path], result.left_out
     assert _ours() == before
-
-
-def _check_collected(report: Report, expected: dict[str, str]) -> None:
-    """Path -> why it was left out; "" for a file that was taken."""
-    reasons = {output.path: output.skipped for output in report.files}
-    for path, reason in expected.items():
-        assert path in reasons, reasons
-        assert (reason in reasons[path]) if reason else not reasons[path], reasons
 
 
 def _ours() -> set[str]:

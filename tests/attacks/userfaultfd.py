@@ -1,6 +1,6 @@
 """Get a userfaultfd: it stops the kernel in the middle of copying from user memory, which wins races.
 
-Source: Used by the exploits of CVE-2016-6187, CVE-2019-18683, CVE-2021-22555.
+Source: Used by the exploits of CVE-2016-6187 and CVE-2019-18683.
 Stopped by: syscalls.
 """
 

@@ -66,8 +66,8 @@ def test_at_least_one_control_is_the_only_lock_of_each_kind():
     alone = {name for name, by in removals().items() if any(not others for others in by.values())}
     families = {name.split(".")[0] for name in alone}
     assert families >= {
-        *("namespaces", "rootfs", "pivot", "workdir", "grants", "streams", "environment", "descriptors"),
-        *("script", "rlimits", "landlock", "privileges", "syscalls", "limits", "outputs", *(["identity"])),
+        *("namespaces", "root", "rootfs", "pivot", "workdir", "grants", "streams", "environment", "descriptors"),
+        *("script", "rlimits", "landlock", "privileges", "syscalls", "limits", "outputs", "identity"),
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hivebox.audit.ledger import Ledger
 from hivebox.locations import state_dir
-from tests.harness import LIMITS, Runner, leftovers, policy
+from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes
 
 # Ticks into a file that the test can see (through --rw): the proof that something still runs.
 TICKER = "import os, sys, time\nwhile True:\n open(sys.argv[1], 'a').write('.'); time.sleep(0.02)"
@@ -48,8 +48,9 @@ def test_a_stopped_tree_is_killed(runner: Runner) -> None:
     assert report.outcome == "timeout"
 
 
-def test_a_daemon_cannot_outlive_its_run(runner: Runner) -> None:
+def test_a_daemon_cannot_outlive_its_run(hivebox) -> None:
     code = (
+        "# daemon-that-wants-to-stay\n"
         "import os, time\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
@@ -59,10 +60,8 @@ def test_a_daemon_cannot_outlive_its_run(runner: Runner) -> None:
         "    os._exit(0)\n"
         "os.wait()"
     )
-    assert runner.command("/usr/bin/python3", "-c", code).outcome == "ok"
-    assert not [line for line in leftovers() if line.startswith("process")] or wait_for(
-        lambda: not [line for line in leftovers() if line.startswith("process")]
-    )
+    assert hivebox("run", "-p", "python", "--", "python3", "-c", code).returncode == 0
+    assert not sandboxes("daemon-that-wants-to-stay")
 
 
 @pytest.fixture
@@ -126,12 +125,12 @@ def test_kill_9_at_random_moments(hivebox_pipe, hivebox) -> None:
     hivebox("run", "--", "true")
     pids = []
     for _ in range(12):
-        process = hivebox_pipe("--", "sleep", "60")
+        process = hivebox_pipe("--", "sleep", "60.25")
         time.sleep(random.uniform(0.0, 0.15))
         process.kill()
         process.wait()
         pids.append(process.pid)
-    assert wait_for(lambda: not [line for line in leftovers() if line.startswith("process")])
+    assert wait_for(lambda: not sandboxes("60.25"))
     assert hivebox("run", "--", "true").returncode == 0
     assert not [line for line in leftovers() for pid in pids if f"hivebox.{pid}." in line]
 

@@ -29,6 +29,10 @@ def test_nested_grants_do_not_mount_on_the_host(scratch: Path) -> None:
     (scratch / "inner/f").write_text("inner")
     command = ["unshare", "--mount", "--propagation", "shared", sys.executable, "-c", INSIDE]
     done = subprocess.run(
-        [*command, str(scratch / "outer"), str(scratch / "inner")], capture_output=True, text=True, timeout=60, check=False
+        [*command, str(scratch / "outer"), str(scratch / "inner")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout == "inner True\n", done.stderr
