@@ -162,10 +162,11 @@ def _verdict(output: str, code: int, cases_file: Path, wall_s: float) -> Verdict
     bad = []
     if cases_file.exists():
         for case in ET.parse(cases_file).iter("testcase"):
-            outcome = next((child.tag for child in case if child.tag in {"failure", "error", "skipped"}), "passed")
+            ended = next((child for child in case if child.tag in {"failure", "error", "skipped"}), None)
+            outcome = "passed" if ended is None else ended.tag
             cases[outcome] = cases.get(outcome, 0) + 1
-            if outcome in {"failure", "error"}:
-                bad.append(case.get("name", ""))
+            if ended is not None and outcome != "skipped":
+                bad.append(f"{case.get('name', '')}: {(ended.text or '').strip().rpartition(chr(10))[2]}")
     note = "" if found else output[-300:]
     if os.environ.get("REGRTEST_DEBUG"):
         Path(os.environ["REGRTEST_DEBUG"]).joinpath(f"{time.time():.2f}.txt").write_text(output)

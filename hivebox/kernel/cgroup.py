@@ -73,6 +73,12 @@ def read(path: str) -> str:
         os.close(handle)
 
 
+def read_all(path: str) -> str:
+    """A proc file of any length."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
 def start_time(pid: int) -> str:
     """Field 22 of /proc/PID/stat: with the pid it names a process for as long as the machine is up; "" if gone."""
     try:

@@ -7,12 +7,39 @@ from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel import mount
+from hivebox.kernel.cgroup import read_all
+from hivebox.policy.grants import is_within
 from hivebox.policy.model import Mount
 from hivebox.steps.identity import Identity
 from hivebox.steps.rootfs import bind, open_target
 from hivebox.steps.source import READ_ONLY, READ_WRITE, Source
 from hivebox.steps.step import Step
 from hivebox.steps.workdir import Workdir
+
+# Through any of these the kernel itself can be spoken to: /proc/PID/root of a host process is the host.
+_KERNEL_FILESYSTEMS = frozenset(
+    ("proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "bpf", "devpts", "configfs", "efivarfs")
+)
+
+
+def _refuse_kernel_filesystems(path: str) -> None:
+    """A chroot or container directory may have them mounted below, where no check of its name would look."""
+    holder = ("", "")
+    for line in read_all("/proc/self/mountinfo").splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4].encode().decode("unicode_escape")
+        kind = rest.split()[0]
+        if is_within(path, point) and len(point) >= len(holder[0]):
+            holder = (point, kind)
+        elif kind in _KERNEL_FILESYSTEMS and is_within(point, path):
+            raise _kernel_filesystem(path, point, kind)
+    if holder[1] in _KERNEL_FILESYSTEMS:
+        raise _kernel_filesystem(path, *holder)
+
+
+def _kernel_filesystem(path: str, point: str, kind: str) -> HiveboxError:
+    why = f"{point} is a {kind} file system: a way to the kernel and the host's processes"
+    return HiveboxError(f"cannot grant {path}", why, "grant a directory without it")
 
 
 class Grants(Step):
@@ -34,6 +61,7 @@ class Grants(Step):
     def prepare(self) -> None:
         for grant, source in zip(self._mounts, self._sources, strict=True):
             source.prepare()
+            _refuse_kernel_filesystems(grant.source)
             if grant.mode == "overlay" and not source.is_dir:
                 raise HiveboxError(f"cannot overlay {grant.source}", "it is not a directory", "use --ro or --rw")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,26 @@ def test_root_maps_the_owner_and_nobody_else(runner: Runner, data: Path) -> None
     os.chown(data / "file", 12345, 12345)
     code, _ = shell(runner, "cat /data/file", granting("read_only", data, "/data"))
     assert code != 0, "a file of somebody else's, mode 0600, below a directory of ours"
+
+
+@pytest.mark.parametrize("source", ["/proc", "/proc/self", "/sys/fs/cgroup", "/sys"])
+def test_kernel_file_systems_are_never_granted(runner: Runner, source: str) -> None:
+    with pytest.raises(HiveboxError, match="cannot grant"):
+        shell(runner, "true", granting("read_only", Path(os.path.realpath(source)), "/data"))
+
+
+@pytest.mark.root
+def test_nor_a_directory_that_has_one_below_it(scratch: Path) -> None:
+    (scratch / "chroot/proc").mkdir(parents=True)
+    code = (
+        "import sys; sys.path[:0] = ['.']; from pathlib import Path; from tests.harness import *\n"
+        "from hivebox.policy.model import *\n"
+        "grant = Filesystem(mounts=(Mount(sys.argv[1], '/c', 'read_only'),))\n"
+        "try: Runner().command('true', policy=policy(filesystem=grant))\n"
+        "except HiveboxError as error: print(error.why)\n"
+    )
+    mount = f'mount -t proc proc {scratch}/chroot/proc && exec {sys.executable} -c "$0" {scratch}/chroot'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "proc file system" in done.stdout, done.stderr
