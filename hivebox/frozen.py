@@ -37,6 +37,10 @@ class Frozen(tuple[Any, ...] if TYPE_CHECKING else tuple):  # type: ignore[misc]
                 raise TypeError(f"{cls.__name__} takes {cls._fields}, got {len(values)} values and {sorted(named)}")
             return tuple.__new__(cls, values)
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """For pickle and copy: __new__ takes the fields, not one tuple of them."""
+        return tuple(self)
+
     def _asdict(self) -> dict[str, Any]:
         """Field name -> value."""
         return dict(zip(self._fields, self, strict=True))

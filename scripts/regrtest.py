@@ -83,9 +83,14 @@ def package(python: str) -> str:
 
 def compare(module: str, python: str) -> tuple[Verdict, Verdict]:
     """The verdicts outside and inside."""
-    pair = outside(module, python), inside(module, python)
-    if pair[0].word != pair[1].word:
-        pair = outside(module, python), inside(module, python)
+    suite = missing_suite(module, python)
+    try:
+        pair = outside(module, python, suite), inside(module, python, suite)
+        if pair[0].word != pair[1].word:
+            pair = outside(module, python, suite), inside(module, python, suite)
+    finally:
+        if suite:
+            shutil.rmtree(suite)
     return pair
 
 
@@ -98,6 +103,26 @@ def line(module: str, there: Verdict, here: Verdict) -> str:
     return f"{text} {' '.join(here.bad[:5])} {here.note}".rstrip() if there.word != here.word else text
 
 
+def missing_suite(module: str, python: str) -> Path | None:
+    """A directory whose `test` package has ``module``, for the one that Debian 12 leaves out of its package."""
+    archives = sorted(HERE.parent.glob(f"tests/vectors/cpython/{module}-*.tar.xz"))
+    asked = "import test, importlib.util as u; print(test.__path__[0], u.find_spec('test.' + __import__('sys').argv[1]))"
+    there, spec = subprocess.run(
+        [python, "-c", asked, module], check=True, capture_output=True, text=True
+    ).stdout.strip().split(" ", 1)
+    if spec != "None" or not archives:
+        return None
+    suite = Path(tempfile.mkdtemp(prefix="regrtest-suite-"))
+    for part in ("__init__.py", "__main__.py"):
+        (suite / "test").mkdir(exist_ok=True)
+        shutil.copy(f"{there}/{part}", suite / "test")
+    for part in ("support", "libregrtest"):
+        shutil.copytree(f"{there}/{part}", suite / "test" / part)
+    shutil.unpack_archive(archives[-1], suite / "test")
+    suite.chmod(0o755)
+    return suite
+
+
 def _command(module: str, python: str) -> list[str]:
     return [python, "-m", "test", "--timeout", str(_time_s(module)), "--junit-xml", "cases.xml", module]
 
@@ -106,7 +131,7 @@ def _time_s(module: str) -> int:
     return SLOW_S if module in SLOW.split() else QUICK_S
 
 
-def outside(module: str, python: str) -> Verdict:
+def outside(module: str, python: str, suite: Path | None) -> Verdict:
     """As a user without privileges, without a network, on a tmpfs, with the sandbox's environment."""
     place = Path(tempfile.mkdtemp(prefix="regrtest-", dir="/dev/shm"))
     (place / "tmp").mkdir()
@@ -114,6 +139,8 @@ def outside(module: str, python: str) -> Verdict:
         os.chown(place, ROOTS_UID, ROOTS_UID)
         os.chown(place / "tmp", ROOTS_UID, ROOTS_UID)
     env = {**ENVIRONMENT, "HOME": str(place / "tmp"), "TMPDIR": str(place / "tmp")}
+    if suite:
+        env["PYTHONPATH"] = str(suite)
     command = [sys.executable, __file__, "--outside", "--", *_command(module, python)]
     try:
         return _run(command, place, _time_s(module), cwd=place, env=env)
@@ -122,12 +149,14 @@ def outside(module: str, python: str) -> Verdict:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def inside(module: str, python: str) -> Verdict:
+def inside(module: str, python: str, suite: Path | None) -> Verdict:
     """In a sandbox."""
     place = Path(tempfile.mkdtemp(prefix="regrtest-"))
     report = place / "report.json"
     options = ["-q", "-p", str(HERE / "regrtest.yaml"), "--python", python, "--timeout", f"{_time_s(module) + 20}s"]
     options += ["--out", str(place / "out"), "--report", str(report)]
+    if suite:
+        options += ["--ro", f"{suite}:/suite", "--env", "PYTHONPATH=/suite"]
     command = [sys.executable, "-m", "hivebox", "run", *options, "--", *_command(module, python)]
     try:
         verdict = _run(command, place / "out", _time_s(module), cwd=HERE.parent)

@@ -80,6 +80,21 @@ def _mknod(mode: int) -> tuple[Conditions, ...]:
     return tuple((Condition(mode, _S_IFMT | _SET_ID_BITS, kind),) for kind in _FILE_TYPES)
 
 
+# Not F_SETLEASE (1024): a lease on a granted file makes whoever opens it outside wait for 45 s. Not F_NOTIFY (1026):
+# inotify by another name, and it tells when the host's processes use the files of a shared mount.
+_FCNTL_COMMANDS = ((0, 16), (36, 38), (1025, 1025), (1027, 1040))
+
+
+def _fcntl() -> tuple[Conditions, ...]:
+    return tuple((command,) for first, last in _FCNTL_COMMANDS for command in _between(1, first, last))
+
+
+def _own_limit(argument: int) -> tuple[Conditions, ...]:
+    """Every RLIMIT_* but CORE (4), which hivebox sets to 1: with 0, a host that pipes cores to a handler would run it,
+    as root, on what the script left of itself; only 1 stops that (core(5))."""
+    return tuple((resource,) for first, last in ((0, 3), (5, 15)) for resource in _between(argument, first, last))
+
+
 # --- processes -------------------------------------------------------------------------------------------------------
 
 # A new user namespace holds every capability over a fresh set of namespaces: most kernel exploits start there.
@@ -182,12 +197,17 @@ _FILTERS: dict[str, Filter] = {
     "openat": Filter(_NO_SET_ID, _open(2, 3)),
     "mknod": Filter("regular files, FIFOs and sockets", _mknod(1)),
     "mknodat": Filter("regular files, FIFOs and sockets", _mknod(2)),
+    "fcntl": Filter("all commands but leases and directory notifications", _fcntl()),
     "ioctl": Filter("terminal state, byte counts, flags of a descriptor, reading interfaces", _equal(1, *_IOCTL)),
     "prctl": Filter("name, parent-death signal and queries of itself", _equal(0, *_PRCTL)),
     # READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the next program.
     "personality": Filter("the query and PER_LINUX", _equal(0, 0, 0xFFFF_FFFF)),
     # The sandbox's init runs as the same user.
-    "prlimit64": Filter("setting its own, reading anyone's", (*_equal(0, 0), (Condition(2, _POINTER, 0),))),
+    "setrlimit": Filter("all but the core limit", _own_limit(0)),
+    "prlimit64": Filter(
+        "setting its own but the core limit, reading anyone's",
+        (*((Condition(0, _INT, 0), *resource) for resource in _own_limit(1)), (Condition(2, _POINTER, 0),)),
+    ),
     # Holds for every flag there is. It keeps the shape of the rule, so that the launcher's exec can be patched in.
     "execveat": Filter("flags that exist", ((_without(4, 0xFFFC_0000),),)),
     "socket": Filter("Unix sockets, TCP, UDP", _socket()),

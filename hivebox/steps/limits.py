@@ -12,6 +12,7 @@ from hivebox.policy.model import Limits as Values
 from hivebox.steps.step import Step
 
 _SLACK = 16
+_STACK = 8 << 20
 
 
 class CgroupStep(Step):
@@ -70,7 +71,7 @@ class Rlimits(Step):
     def _table(self) -> dict[str, int]:
         values = self._values
         table = {
-            "CORE": 0,
+            "CORE": 1,  # not 0: that would still run a handler named in core_pattern, as root (core(5))
             "CPU": int(values.cpu_time_s) + 1,
             "FSIZE": values.file_size_bytes,
             "NOFILE": values.open_files,
@@ -83,7 +84,8 @@ class Rlimits(Step):
             "RTPRIO": 0,
         }
         if self._cgroup.group is None:
-            table["DATA"] = values.memory_bytes * 5 // 4  # the poll stops and names the cause first
+            # Above the limit, so that the poll stops the run and names the cause first; thread stacks count as data.
+            table["DATA"] = values.memory_bytes * 5 // 4 + values.pids * _STACK
         return table
 
     def describe(self) -> dict[str, Any]:

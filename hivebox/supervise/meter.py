@@ -53,8 +53,8 @@ class CgroupMeter:
 
 
 class PollMeter:
-    """Walks init's descendants in the host's /proc. A burst shorter than the interval can pass unseen, and CPU time of
-    children that a parent chose not to wait for is lost: that is why a record says ``poll``."""
+    """Walks init's descendants in the host's /proc. A burst shorter than the interval can pass unseen: that is why a
+    record says ``poll``."""
 
     mechanism = "poll"
 
@@ -63,6 +63,8 @@ class PollMeter:
         self._work_fd = work_fd
         self._cpu_user_s = self._cpu_system_s = 0.0
         self._memory_peak_bytes = self._pids_peak = 0
+        self._alive: dict[tuple[int, bytes], tuple[int, int]] = {}  # (pid, start time) -> user, system ticks
+        self._gone_user = self._gone_system = 0
 
     def over(self, limits: Limits) -> str:
         self._sample()
@@ -85,20 +87,32 @@ class PollMeter:
         return Usage(self._cpu_user_s, self._cpu_system_s, self._memory_peak_bytes, self._pids_peak, 0, 0)
 
     def _sample(self) -> None:
-        user = system = memory = tasks = 0
-        for pid in _descendants(self._init_pid):
-            fields = _stat(pid)
-            if fields:
-                user += int(fields[11]) + int(fields[13])
-                system += int(fields[12]) + int(fields[14])
-                tasks += int(fields[17])
-                memory += _proportional_set(pid) or int(fields[21]) * _PAGE
+        processes = {pid: fields for pid in _descendants(self._init_pid) if (fields := _stat(pid))}
+        self._count_cpu(processes)
+        memory = sum(_proportional_set(pid) or int(fields[21]) * _PAGE for pid, fields in processes.items())
+        hidden: dict[int, int] = {}
+        for pid in processes:
+            hidden |= _memory_files(pid)
         filled = os.fstatvfs(self._work_fd)
-        memory += (filled.f_blocks - filled.f_bfree) * filled.f_frsize
+        memory += sum(hidden.values()) + (filled.f_blocks - filled.f_bfree) * filled.f_frsize
+        self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
+        self._pids_peak = max(self._pids_peak, sum(int(fields[17]) for fields in processes.values()))
+
+    def _count_cpu(self, processes: dict[int, list[bytes]]) -> None:
+        """The larger of two sums, each of which misses something: by wait(2), those whom nobody waited for (SIGCHLD
+        ignored); by sighting, what a process did after it was seen last. Init waits for the orphans."""
+        waited = [*processes.values(), [b"0"] * 13 + (_stat(self._init_pid) or [b"0"] * 15)[13:15]]
+        alive = {(pid, fields[19]): (int(fields[11]), int(fields[12])) for pid, fields in processes.items()}
+        for process in self._alive.keys() - alive.keys():
+            self._gone_user += self._alive[process][0]
+            self._gone_system += self._alive[process][1]
+        self._alive = alive
+        seen_user = self._gone_user + sum(user for user, _ in alive.values())
+        seen_system = self._gone_system + sum(system for _, system in alive.values())
+        user = max(seen_user, sum(int(fields[11]) + int(fields[13]) for fields in waited))
+        system = max(seen_system, sum(int(fields[12]) + int(fields[14]) for fields in waited))
         self._cpu_user_s = max(self._cpu_user_s, user / _TICKS)
         self._cpu_system_s = max(self._cpu_system_s, system / _TICKS)
-        self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
-        self._pids_peak = max(self._pids_peak, tasks)
 
 
 def _descendants(pid: int) -> list[int]:
@@ -128,6 +142,20 @@ def _proportional_set(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     return 0
+
+
+def _memory_files(pid: int) -> dict[int, int]:
+    """Inode -> bytes of the memfds that the process holds open: memory that is in no address space."""
+    found = {}
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{name}"
+            if os.readlink(path).startswith("/memfd:"):
+                status = os.stat(path)
+                found[status.st_ino] = status.st_blocks * 512
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return found  # ended, or closed, between two reads
+    return found
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -14,7 +14,6 @@ EXPECT = {
     "outcome": "cpu_time",
     "cause": "cpu_time",
     "without": ["limits.cpu_time"],
-    "poll_gap": "polling sees the CPU time of those who live and of those who were waited for",
 }
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

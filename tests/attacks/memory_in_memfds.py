@@ -12,7 +12,6 @@ EXPECT = {
     "outcome": "memory",
     "cause": "memory",
     "without": ["limits.memory"],
-    "poll_gap": "polling sees address spaces and the work tmpfs, and this is in neither",
 }
 
 NOEXEC_SEAL = 8

@@ -38,7 +38,7 @@ _OUTSIDE = {
         *("unshare", "-n", "sh", "-c"),
         'ip link set lo up && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" "$@"',
     ),
-    "shell": ("sh", "-c", '"$0" "$@"; sleep 5'),
+    "shell": ("sh", "-c", '"$0" "$@"; :'),
     "small": ("prlimit", "--nofile=64:4096", "--core=0:unlimited"),
 }
 ATTACKS = attacks()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from hivebox.errors import HiveboxError
@@ -131,7 +133,17 @@ def test_no_core_and_no_way_to_raise_a_limit(runner: Runner, backend) -> None:
         "print([n for n in ('CPU', 'FSIZE', 'NOFILE', 'NPROC', 'CORE') if -1 in r.getrlimit(getattr(r, 'RLIMIT_' + n))])"
     )
     report = runner.command(PYTHON, "-c", code, transform=backend)
-    assert report.stdout == b"(0, 0)\nrefused\n[]\n"
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    core = 0 if hard == 0 else 1
+    assert report.stdout == f"({core}, {core})\nrefused\n[]\n".encode()
+
+
+def test_the_core_limit_cannot_even_be_lowered(runner: Runner) -> None:
+    """At 0 a piped core_pattern would run its handler, as root of the host, on what the script left."""
+    code = "import resource as r\ntry: r.setrlimit(r.RLIMIT_CORE, (0, 0)); print('lowered')\nexcept (OSError, ValueError): print('refused')"
+    report = runner.command(PYTHON, "-c", code)
+    assert report.stdout == b"refused\n"
+    assert "prlimit64" in {violation.name for violation in report.ending.violations}
 
 
 def test_usage_of_a_known_tree_is_within_ten_percent(runner: Runner, backend) -> None:
