@@ -12,7 +12,7 @@ import sys
 EXPECT = {
     "groups": "process",
     "says": "no core",
-    "violations": ["prlimit64"],
+    "violations": "prlimit64",
     "outside": "small",
     "without": ["rlimits.core+syscalls.prlimit64"],
 }
