@@ -34,6 +34,11 @@ class ProfileError(HiveboxError):
     """Bad input in a profile or policy file; ``why`` ends in file, line, column and a caret."""
 
 
+def printable(text: str) -> str:
+    """One line in which a file name that a script chose cannot speak to the terminal, or forge a line of ours."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def errno_text(number: int) -> str:
     """``13`` -> ``permission denied (EACCES)``."""
     name = _errno.errorcode.get(number, str(number))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from hivebox.errors import HiveboxError
+
 SYSTEM_CONFIG = "/etc/hivebox"
 
 
@@ -15,11 +17,18 @@ def state_dir() -> str:
     """``$HIVEBOX_STATE``, else /var/lib/hivebox (root) or ``$XDG_STATE_HOME``/hivebox. Not created here."""
     override = os.environ.get("HIVEBOX_STATE")
     if override:
-        return os.path.abspath(override)
+        return _absolute("HIVEBOX_STATE", override)
     if os.geteuid() == 0:
         return "/var/lib/hivebox"
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(os.path.abspath(base), "hivebox")
+    return os.path.join(_absolute("XDG_STATE_HOME", base), "hivebox")
+
+
+def _absolute(name: str, path: str) -> str:
+    """A relative one would be another directory, and another key, wherever the caller stands."""
+    if not os.path.isabs(path):
+        raise HiveboxError(f"{name} is not an absolute path", repr(path), f"set {name} to a path that starts with /")
+    return os.path.normpath(path)
 
 
 def config_dirs() -> tuple[str, ...]:
@@ -27,6 +36,8 @@ def config_dirs() -> tuple[str, ...]:
     dirs = []
     override = os.environ.get("HIVEBOX_CONFIG")
     if override:
+        if not os.path.isdir(override):  # a typing error here must not lift the bounds in its security_policy.yml
+            raise HiveboxError("HIVEBOX_CONFIG is not a directory", repr(override), "mend the path, or unset it")
         dirs.append(os.path.abspath(override))
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     dirs.append(os.path.join(os.path.abspath(base), "hivebox"))

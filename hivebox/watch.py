@@ -8,7 +8,7 @@ from typing import Any
 from hivebox import __version__
 from hivebox.audit import supervisor
 from hivebox.audit.ledger import Appended, Ledger
-from hivebox.errors import HiveboxError
+from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.launch.launch import Launch, Sandbox
 from hivebox.locations import state_dir
@@ -19,7 +19,7 @@ from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
 from hivebox.steps.script import Script
 from hivebox.steps.syscalls import Syscalls
-from hivebox.supervise.collect import Collector
+from hivebox.supervise.collect import Collector, open_directory
 from hivebox.supervise.supervise import Supervision
 
 Controls = dict[str, dict[str, Any]]
@@ -62,6 +62,7 @@ def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
     """Write ``started``, let the payload go, stay with it, write ``finished``. Raises as pipeline.run()."""
     record = Record(Ledger(state_dir()), about)
     try:
+        out_fd = open_directory(out_dir) if out_dir else -1
         controls = about.plan.describe()
         record.append("started", _started(about, controls, collect=bool(out_dir)))
     except BaseException:
@@ -70,24 +71,24 @@ def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
     try:
         sandbox = launch.wait_ready()
     except BaseException as error:
-        record.append("finished", _not_started(error, controls))
+        record.append("finished", _unfinished(error, controls, started=False))
         raise
     try:
-        return _attend(sandbox, record, controls, sinks, out_dir)
+        return _attend(sandbox, record, controls, sinks, out_fd)
     finally:
         sandbox.close()
 
 
-def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, out_dir: str) -> Report:
+def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, out_fd: int) -> Report:
     """The record is written while the kernel takes the namespaces down; the caller waits for that before it returns."""
     about = record.about
     try:
         supervision = Supervision(about.plan, sandbox, about.policy.limits, about.policy.syscalls.kill_after, sinks)
         finished = supervision.run()
     except BaseException as error:
-        record.append("finished", _not_started(error, controls))
+        record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
         raise
-    files, failure = _collect(sandbox, about.policy, out_dir) if out_dir else ((), None)
+    files, failure = _collect(sandbox, about.policy, out_fd) if out_fd >= 0 else ((), None)
     appended = record.append("finished", _finished(finished.ending, files, controls))
     if failure:
         raise failure
@@ -96,14 +97,16 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, 
     return Report(about.run_id, argv, name, finished.ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
-def _collect(sandbox: Sandbox, policy: Policy, out_dir: str) -> tuple[tuple[Output, ...], HiveboxError | None]:
+def _collect(sandbox: Sandbox, policy: Policy, out_fd: int) -> tuple[tuple[Output, ...], HiveboxError | None]:
     """Take the files out when nothing lives that could change them. An output that cannot be written is returned, not
     raised: the run did happen and its record must say so."""
     sandbox.wait()
     try:
-        return Collector(sandbox.work_fd, out_dir, policy.outputs).collect(), None
+        return Collector(sandbox.work_fd, out_fd, policy.outputs).collect(), None
     except HiveboxError as error:
         return (), error
+    except OSError as error:  # whatever a hostile tree makes of it, the run has its record
+        return (), from_os_error("cannot collect the outputs", error, "look at what is there already")
 
 
 def _started(about: Subject, controls: Controls, *, collect: bool) -> dict[str, Any]:
@@ -117,9 +120,12 @@ def _started(about: Subject, controls: Controls, *, collect: bool) -> dict[str, 
     }
 
 
-def _not_started(error: BaseException, controls: Controls) -> dict[str, Any]:
+def _unfinished(error: BaseException, controls: Controls, *, started: bool) -> dict[str, Any]:
+    """A HiveboxError from the supervision means that the program could not be executed; anything else, that the
+    supervisor failed while it ran."""
     why = f"{error.what}: {error.why}" if isinstance(error, HiveboxError) else repr(error)
-    return _finished(Ending("not_started", cause=Cause("launch", "", why)), (), controls)
+    outcome, control = ("cancelled", "supervisor") if started else ("not_started", "launch")
+    return _finished(Ending(outcome, cause=Cause(control, "", why)), (), controls)
 
 
 def _finished(ending: Ending, files: tuple[Output, ...], controls: Controls) -> dict[str, Any]:

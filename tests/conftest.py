@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HIVEBOX_TEST_BEFORE"] = "\n".join(sorted(leftovers()))
     os.environ["HIVEBOX_STATE"] = os.environ[_STATE]
     os.environ["HIVEBOX_CONFIG"] = os.path.join(os.environ[_STATE], "config")
+    os.makedirs(os.environ["HIVEBOX_CONFIG"], exist_ok=True)
     for name in ("VIRTUAL_ENV", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         os.environ.pop(name, None)
 

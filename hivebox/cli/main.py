@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from hivebox import __version__
-from hivebox.errors import HiveboxError, from_os_error
+from hivebox.errors import HiveboxError, from_os_error, printable
 
 _COMMANDS = {
     "run": "run a script or command in a sandbox",
@@ -33,9 +33,10 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 
 def print_error(error: HiveboxError) -> None:
-    """The three lines, on stderr. A file name in them cannot speak to the terminal."""
-    text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))
+    """The three lines, on stderr."""
+    text = "\n".join(printable(line) for line in str(error).split("\n"))
     sys.stderr.write(f"hivebox: {text}\n")
+    sys.stderr.flush()
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -53,7 +54,9 @@ def _dispatch(arguments: list[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the command; 125 with three lines on stderr for every HiveboxError."""
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except HiveboxError as error:
         print_error(error)
         return error.exit_code
@@ -71,10 +74,17 @@ def entry() -> None:
     """The console script. No garbage collection: a pass over what the imports made costs milliseconds here, and in the
     sandbox's init it would copy every page that the two share. No clean-up at the end either: the kernel does it."""
     gc.disable()
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    _fill_streams()
+    os._exit(main())
+
+
+def _fill_streams() -> None:
+    """A caller that closed 0, 1 or 2 must not have one of our own descriptors taken for it."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
 from hivebox.cli.options import Option, parse
-from hivebox.errors import HiveboxError, from_os_error
+from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.frozen import Frozen
 from hivebox.pipeline import Inputs, make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
@@ -78,6 +79,8 @@ def run(argv: list[str]) -> int:
     chosen = _Chosen(*parsed)
     if not chosen.words:
         raise HiveboxError("nothing to run", "no script and no command was given", _USAGE)
+    if chosen.has("--json") and chosen.one("--report") == "-":
+        raise HiveboxError("--json and --report - are the same", "both print the report", "keep one of them")
     policy = _policy(chosen)
     request = _request(chosen)
     tree = ensure(policy.rootfs.recipe, policy.rootfs.interpreter, _progress(chosen))
@@ -88,8 +91,9 @@ def run(argv: list[str]) -> int:
     if chosen.has("--dry-run"):
         _print_json({"policy": policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
         return 0
+    report_fd = _open_report(chosen)
     report = run_pipeline(inputs)
-    _present(report, policy, chosen)
+    _present(report, policy, chosen, report_fd)
     return report.exit_code()
 
 
@@ -102,7 +106,7 @@ def _policy(chosen: _Chosen) -> Policy:
         mounts=_mounts(chosen),
         env_set=tuple(_assignment(text) for text in chosen.options.get("--env", ())),
         env_pass=tuple(chosen.options.get("--pass-env", ())),
-        interpreter=os.path.abspath(chosen.one("--python")) if chosen.has("--python") else "",
+        interpreter=_interpreter(chosen),
     )
 
 
@@ -157,7 +161,23 @@ def _mounts(chosen: _Chosen) -> tuple[Mount, ...]:
 
 
 def _project(chosen: _Chosen) -> str:
-    return os.path.abspath(chosen.one("--project")) if chosen.has("--project") else ""
+    if not chosen.has("--project"):
+        return ""
+    project = os.path.abspath(chosen.one("--project"))
+    if not os.path.isdir(project):
+        raise HiveboxError(f"cannot use the project {project}", "it is not a directory", "use --ro for a file")
+    return project
+
+
+def _interpreter(chosen: _Chosen) -> str:
+    """As a shell finds it: a bare name in PATH."""
+    given = chosen.one("--python")
+    if not given or "/" in given:
+        return os.path.abspath(given) if given else ""
+    for directory in os.get_exec_path():
+        if os.access(os.path.join(directory, given), os.X_OK):
+            return os.path.abspath(os.path.join(directory, given))
+    raise HiveboxError(f"no such interpreter: {given}", "it is not in PATH", "give its path")
 
 
 def _request(chosen: _Chosen) -> Request:
@@ -197,21 +217,31 @@ def _print_json(plain: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _present(report: Report, policy: Policy, chosen: _Chosen) -> None:
-    if chosen.has("--json"):
-        _print_json(report.plain())
-    if chosen.has("--report"):
-        _write_report(report, chosen.one("--report"))
-    if not chosen.has("--quiet") and not chosen.has("--json"):
-        sys.stderr.write("".join(f"hivebox: {line}\n" for line in _remarks(report, policy)))
-
-
-def _write_report(report: Report, path: str) -> None:
+def _open_report(chosen: _Chosen) -> int:
+    """Before the run: the script may be granted the directory, and must not choose by a link what we write."""
+    path = chosen.one("--report", "-")
     if path == "-":
-        _print_json(report.plain())
-        return
+        return -1
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise from_os_error("cannot write the report", error, "check --report") from error
+
+
+def _present(report: Report, policy: Policy, chosen: _Chosen, report_fd: int) -> None:
+    if chosen.has("--json") or (chosen.has("--report") and report_fd < 0):
+        _print_json(report.plain())
+    if report_fd >= 0:
+        _write_report(report, report_fd)
+    if not chosen.has("--quiet") and not chosen.has("--json"):
+        sys.stderr.write("".join(f"hivebox: {printable(line)}\n" for line in _remarks(report, policy)))
+
+
+def _write_report(report: Report, report_fd: int) -> None:
+    try:
+        if stat.S_ISREG(os.fstat(report_fd).st_mode):
+            os.ftruncate(report_fd, 0)
+        with os.fdopen(report_fd, "w", encoding="utf-8") as file:
             file.write(json.dumps(report.plain(), indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise from_os_error("cannot write the report", error, "the run itself is in the audit ledger") from error

@@ -120,7 +120,7 @@ def _interpreter(script: Script, path: str, tree: Tree) -> tuple[str, ...]:
         raise HiveboxError(
             f"cannot run {path}",
             "neither its suffix nor a #! line says by which interpreter",
-            "name it: hivebox run -- INTERPRETER SCRIPT, with --ro SCRIPT",
+            f"name it: hivebox run --ro {path} -- INTERPRETER {path}",
             exit_code=126,
         )
     words = os.fsdecode(head[2:].split(b"\n")[0]).split()

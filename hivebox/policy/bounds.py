@@ -70,7 +70,7 @@ def enforce_bounds(policy: Policy, origins: Mapping[str, str] = _NOWHERE) -> Non
     raise ProfileError(
         f"{policy.name} asks for more than the security policy allows",
         "\n      ".join(lines),
-        "ask for less in the profile or on the command line, or raise the bound: docs/profile.md#security-policy",
+        "ask for less where it is stated, or raise the bound: docs/profile.md#security-policy",
     )
 
 

@@ -24,22 +24,43 @@ _MAX_SKIPPED = 100
 _MAX_NAMES_BYTES = 1 << 20  # of all paths together: they go into one record
 
 
-class Collector:
-    """Copies into ``out_dir`` (made if missing, must be empty or new files only: nothing is overwritten)."""
+def open_directory(path: str) -> int:
+    """The directory to collect into, made if missing. Before the run, so that a bad one costs nothing."""
+    hint = "give a directory you may write"
+    try:
+        os.makedirs(path, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os_error(f"cannot collect into {path}", error, hint) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        os.close(handle)
+        raise HiveboxError(f"cannot collect into {path}", "it is not writable for you, or on a read-only mount", hint)
+    return handle
 
-    def __init__(self, work_fd: int, out_dir: str, bounds: Outputs) -> None:
+
+def _unwritable(path: str, error: OSError) -> HiveboxError:
+    return from_os_error(f"cannot write the output {path}", error, "mend the output directory and run again")
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    """write(2) takes what fits: on a full disk a part, and only the next call says so."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+class Collector:
+    """Copies into the directory ``out_fd``, which it closes. Nothing is overwritten."""
+
+    def __init__(self, work_fd: int, out_fd: int, bounds: Outputs) -> None:
         self._work_fd = work_fd
+        self._out_fd = out_fd
         self._bounds = bounds
         self._remaining = bounds.max_size_bytes
         self._deadline = time.monotonic() + bounds.max_time_s
         self._names_bytes = 0
         self._taken: list[Output] = []
         self._skipped: list[Output] = []
-        try:
-            os.makedirs(out_dir, exist_ok=True)
-            self._out_fd = os.open(out_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise from_os_error(f"cannot collect into {out_dir}", error, "give a directory you may write") from error
 
     def collect(self) -> tuple[Output, ...]:
         """Every file that was copied, then those left out (at most 100 of them), each with the reason."""
@@ -68,6 +89,8 @@ class Collector:
                     if self._exhausted(path):
                         return
                     self._entry(f"{path}/{entry.name}" if path else entry.name, entry, depth)
+        except OSError as error:
+            self._skip(path, error.strerror or "cannot be listed")
         finally:
             os.close(handle)
 
@@ -84,7 +107,11 @@ class Collector:
         return False
 
     def _entry(self, path: str, entry: os.DirEntry[str], depth: int) -> None:
-        status = entry.stat(follow_symlinks=False)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:  # a directory without search permission
+            self._skip(path, error.strerror or "cannot be looked at")
+            return
         if stat.S_ISDIR(status.st_mode):
             self._directory(path, depth + 1)
         elif not stat.S_ISREG(status.st_mode):
@@ -114,11 +141,15 @@ class Collector:
         except NotADirectoryError:
             self._skip(path, "a file or link of the output directory is in its way")
             return
+        except OSError as error:
+            raise _unwritable(path, error) from error
         try:
             target_fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent_fd)
         except FileExistsError:
             self._skip(path, "exists in the output directory already")
             return
+        except OSError as error:
+            raise _unwritable(path, error) from error
         finally:
             os.close(parent_fd)
         digest = hashlib.sha256()
@@ -130,9 +161,9 @@ class Collector:
                 if self._remaining < 0:
                     raise HiveboxError("cannot collect outputs", f"{path} grew while it was read", "report this")
                 digest.update(chunk)
-                os.write(target_fd, chunk)
+                _write_all(target_fd, chunk)
         except OSError as error:
-            raise from_os_error(f"cannot write the output {path}", error, "free space and run again") from error
+            raise _unwritable(path, error) from error
         finally:
             os.close(target_fd)
         self._names_bytes += len(os.fsencode(path))

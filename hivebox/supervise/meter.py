@@ -122,14 +122,21 @@ def _descendants(pid: int) -> list[int]:
         parent = queue.pop()
         try:
             threads = os.listdir(f"/proc/{parent}/task")
-            for thread in threads:
-                with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
-                    children = [int(child) for child in file.read().split()]
-                found += children
-                queue += children
         except (FileNotFoundError, ProcessLookupError):
             continue  # ended between two reads
+        for thread in threads:
+            children = _children(parent, thread)
+            found += children
+            queue += children
     return found
+
+
+def _children(pid: int, thread: str) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            return [int(child) for child in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # this thread has ended; the others' children count all the same
 
 
 def _proportional_set(pid: int) -> int:

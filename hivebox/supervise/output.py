@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+
+from hivebox.errors import errno_text
 
 _READ_BYTES = 1 << 16
 # A pipe or terminal that polls writable takes this much without blocking (POSIX PIPE_BUF).
@@ -41,6 +44,7 @@ class Pump:
         self._pending = b""
         self._budget = budget
         self.open = True
+        self.error = ""
         self._pollable = sink_fd is not None and _is_pollable(sink_fd)
 
     def wants_write(self) -> bool:
@@ -65,12 +69,18 @@ class Pump:
     def on_writable(self) -> None:
         """Write one piece (everything, if the sink is a file)."""
         assert self.sink_fd is not None  # noqa: S101  # for the type checker: only sinks are polled
+        if self._pollable and not _takes_now(self.sink_fd):
+            return  # the other stream goes to the same pipe and took the last place in this turn
         try:
             piece = self._pending[:_WRITE_BYTES] if self._pollable else self._pending
             self._pending = self._pending[os.write(self.sink_fd, piece) :]
             while self._pending and not self._pollable:
                 self._pending = self._pending[os.write(self.sink_fd, self._pending) :]
-        except (BrokenPipeError, ConnectionResetError):
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in {errno.EPIPE, errno.ECONNRESET}:
+                self.error = f"cannot pass its output on: {errno_text(error.errno or 0)}"
             self._pending = b""
             self.close()  # our reader is gone, and the payload learns it as it would without us: SIGPIPE
 
@@ -79,6 +89,12 @@ class Pump:
         if self.open:
             self.open = False
             os.close(self.source_fd)
+
+
+def _takes_now(sink_fd: int) -> bool:
+    poller = select.poll()
+    poller.register(sink_fd, select.POLLOUT)
+    return bool(poller.poll(0))
 
 
 def _is_pollable(sink_fd: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+from hivebox.kernel.cgroup import Usage
 from hivebox.launch.channel import body_error
 from hivebox.launch.launch import Sandbox, kill
 from hivebox.plan.plan import Plan
@@ -147,9 +148,11 @@ class Supervision:
 
     def _turn(self) -> None:
         self._poll_streams()
-        for handle, _events in self._epoll.poll(self._timeout_s()):
+        for handle, events in self._epoll.poll(self._timeout_s()):
             handler = self._handlers.get(handle)
-            if handler:
+            if handler and events == select.EPOLLHUP and handle == self._sandbox.notify_fd:
+                self._unwatch(handle)  # every process under the filter is dead; it would stay ready for ever
+            elif handler:
                 handler()
         if self._budget.exceeded:
             size = format_size(self._limits.output_size_bytes)
@@ -228,6 +231,9 @@ class Supervision:
     def _on_signal(self, wakeup_fd: int) -> None:
         """Pass the first one on and give the payload a moment; end it at the second."""
         number = os.read(wakeup_fd, 64)[0]
+        if self._ended:  # only a reader that does not read keeps us
+            for pump in self._pumps():
+                pump.close()
         if self._cancelled:
             self._kill()
             return
@@ -253,6 +259,9 @@ class Supervision:
             os.close(handle)
 
     def _ending(self) -> Ending:
+        for pump in self._pumps():
+            if pump.error and not self._cause:
+                self._cause = Cause("streams", "supervisor", pump.error)
         if not self._outcome:
             for limit in ("memory", "pids"):
                 if self._group and self._group.reached(limit):
@@ -264,7 +273,7 @@ class Supervision:
         if not self._exit:
             signal_number = int(self._cancelled or signal.SIGKILL)
         return Ending(
-            outcome=self._outcome or self._plain_outcome(exit_code, signal_number),
+            outcome=self._outcome or self._plain_outcome(exit_code, signal_number, usage),
             exit_code=exit_code,
             signal=signal_number,
             cause=self._cause,
@@ -276,14 +285,17 @@ class Supervision:
             violations_dropped=self._refusals.dropped,
         )
 
-    def _plain_outcome(self, exit_code: int | None, signal_number: int | None) -> str:
+    def _plain_outcome(self, exit_code: int | None, signal_number: int | None, usage: Usage) -> str:
+        """A signal proves little: a script can send itself any."""
+        used_s = usage.cpu_user_s + usage.cpu_system_s
         if signal_number == signal.SIGSYS:
-            self._cause = Cause("syscalls", "seccomp", "a system call of a foreign architecture was made")
+            text = "a system call of a foreign architecture was made, or SIGSYS was sent by the script itself"
+            self._cause = Cause("syscalls", "seccomp", text)
             return "killed_by_policy"
         if signal_number == signal.SIGXFSZ:
             size = format_size(self._limits.file_size_bytes)
             self._cause = Cause("file_size", "rlimit", f"file size limit of {size} reached")
-        if signal_number == signal.SIGXCPU:
+        if signal_number == signal.SIGXCPU and used_s >= self._limits.cpu_time_s:
             self._cause = Cause("cpu_time", "rlimit", f"CPU time limit of {self._limits.cpu_time_s:g} s reached")
             return "cpu_time"
         if signal_number is not None:

@@ -18,6 +18,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 BASE = os.path.realpath(sys._base_executable)
+MINOR = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def checked(*command: str | Path, **options: object) -> str:
@@ -48,12 +49,12 @@ class TestShell:
         script = scratch / "report.sh"
         script.write_text(
             "set -euo pipefail\n"
-            "mkdir -p in; for i in $(seq 1 20); do echo \"line $i\" > in/$i.txt; done\n"
+            'mkdir -p in; for i in $(seq 1 20); do echo "line $i" > in/$i.txt; done\n'
             "find in -name '*.txt' -print0 | xargs -0 cat | grep -c 'line 1' &\n"
             "wait $!\n"
             "diff <(ls in | wc -l) <(echo 20) && echo agree\n"
             "tar czf all.tgz in && tar tzf all.tgz | tail -n +2 | wc -l\n"
-            "cat <<< \"$(sha256sum < in/7.txt | cut -c1-8)\"\n"
+            'cat <<< "$(sha256sum < in/7.txt | cut -c1-8)"\n'
             "sed -n 's/line \\(7\\)/seven \\1/p' in/*.txt | tee out.txt | tr a-z A-Z\n"
         )
         digest = hashlib.sha256(b"line 7\n").hexdigest()[:8]
@@ -156,8 +157,7 @@ class TestPython:
             "subprocess.run(['env/bin/python', '-c', 'import six; print(six.__file__, six.PY3)'], check=True)\n"
         )
         text = run("-p", "python", "--timeout", "90s", "--ro", f"{wheels}:/wheels", script)
-        minor = "%d.%d" % sys.version_info[:2]
-        assert text == f"/work/env/lib/python{minor}/site-packages/six.py True\n"
+        assert text == f"/work/env/lib/{MINOR}/site-packages/six.py True\n"
 
     def test_numpy_in_a_virtual_environment(self, run, scratch):
         checked(BASE, "-m", "venv", scratch / "env")
@@ -176,14 +176,13 @@ class TestPython:
         """A prefix of its own below a home that nobody else may enter, as pyenv makes them."""
         home = scratch / "home"
         prefix = home / ".pyenv/versions/own"
-        minor = "python%d.%d" % sys.version_info[:2]
         (prefix / "bin").mkdir(parents=True)
-        shutil.copy(BASE, prefix / "bin" / minor)
-        (prefix / "bin/python3").symlink_to(minor)
+        shutil.copy(BASE, prefix / "bin" / MINOR)
+        (prefix / "bin/python3").symlink_to(MINOR)
         left_out = shutil.ignore_patterns("test", "tests", "__pycache__", "*-packages", "config-*", "sitecustomize.py")
-        shutil.copytree(sysconfig.get_path("stdlib"), prefix / "lib" / minor, ignore=left_out)
-        (prefix / "lib" / minor / "site-packages").mkdir()
-        (prefix / "lib" / minor / "site-packages" / "mine.py").write_text("word = 'mine'\n")
+        shutil.copytree(sysconfig.get_path("stdlib"), prefix / "lib" / MINOR, ignore=left_out)
+        (prefix / "lib" / MINOR / "site-packages").mkdir()
+        (prefix / "lib" / MINOR / "site-packages" / "mine.py").write_text("word = 'mine'\n")
         home.chmod(0o700)
         return prefix
 
@@ -197,7 +196,9 @@ class TestPython:
     def test_an_environment_of_it(self, run, own_interpreter):
         env = own_interpreter.parents[2] / "env"
         checked(own_interpreter / "bin/python3", "-m", "venv", "--without-pip", env)
-        text = run("--python", env / "bin/python", "--", "python3", "-c", "import sys; print(sys.prefix, sys.base_prefix)")
+        text = run(
+            "--python", env / "bin/python", "--", "python3", "-c", "import sys; print(sys.prefix, sys.base_prefix)"
+        )
         assert text == f"{env} {own_interpreter}\n"
 
 
@@ -205,7 +206,9 @@ class TestScripts:
     @pytest.mark.parametrize("name", ["tally.py", "tally"])
     def test_lines_that_end_as_on_windows(self, run, scratch, name):
         script = scratch / name
-        script.write_bytes(b"#!/usr/bin/env python3\r\nimport sys\r\nif True:\r\n    print('''a\r\nb''', sys.argv[1:])\r\n")
+        script.write_bytes(
+            b"#!/usr/bin/env python3\r\nimport sys\r\nif True:\r\n    print('''a\r\nb''', sys.argv[1:])\r\n"
+        )
         assert run(script, "x y") == "a\nb ['x y']\n"
 
     @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ class TestScripts:
         [
             ("#!/usr/bin/python3 -B", "import sys; print(sys.dont_write_bytecode, sys.argv[1:])", "default"),
             ("#!/usr/bin/env -S python3 -B", "import sys; print(sys.dont_write_bytecode, sys.argv[1:])", "default"),
-            ("#! /bin/sh", 'echo True "[\'$1\']"', "shell"),
+            ("#! /bin/sh", "echo True \"['$1']\"", "shell"),
             ("#!/bin/bash -e", 'a=(True "[\'$1\']"); echo "${a[@]}"', "shell"),
             ("#!/usr/local/bin/node", "console.log('True', `['${process.argv[2]}']`)", "node"),
         ],

@@ -51,6 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     place = Home(tmp_path, tmp_path / "etc", tmp_path / "xdg" / "hivebox", tmp_path / "chosen", tmp_path / "state")
     monkeypatch.setattr(locations, "SYSTEM_CONFIG", str(place.system))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    place.chosen.mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("HIVEBOX_CONFIG", str(place.chosen))
     monkeypatch.setenv("HIVEBOX_STATE", str(place.state))
     yield place

@@ -69,7 +69,6 @@ def test_the_nearest_name_is_offered(home: Home) -> None:
 
 
 def test_a_fifo_does_not_hang(home: Home) -> None:
-    home.chosen.mkdir()
     path = home.chosen / "fifo.yaml"
     os.mkfifo(path)
     with pytest.raises(ProfileError, match="not a regular file"):

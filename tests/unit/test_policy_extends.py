@@ -20,6 +20,7 @@ Put = Callable[[str, str], Path]
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Writes files below $HIVEBOX_CONFIG, or below the user's directory for ``user/...``."""
     monkeypatch.setattr(locations, "SYSTEM_CONFIG", str(tmp_path / "etc"))
+    (tmp_path / "config").mkdir()
     monkeypatch.setenv("HIVEBOX_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config" / "user"))
     monkeypatch.setenv("HIVEBOX_STATE", str(tmp_path / "state"))

@@ -25,6 +25,7 @@ RECIPE = "description: small\nprograms: {{required: [cat]}}\nfiles: {{required: 
 def data(tmp_path, monkeypatch):
     """Content for a recipe called ``small``, in a state directory of its own."""
     monkeypatch.setenv("HIVEBOX_STATE", str(tmp_path / "state"))
+    (tmp_path / "config").mkdir()
     monkeypatch.setenv("HIVEBOX_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     directory = tmp_path / "data"
