@@ -76,7 +76,8 @@ def test_output_stops_at_the_limit(runner: Runner) -> None:
 def test_a_slow_reader_does_not_stop_the_clock(hivebox_pipe) -> None:
     """Nobody reads our stdout: the wall limit must fire all the same."""
     started = time.monotonic()
-    process = hivebox_pipe("--timeout", "1s", "--", "/usr/bin/python3", "-c", "while True: print('x' * 1000)")
+    code = "import time\nprint('x' * 1_000_000, flush=True)\ntime.sleep(60)"
+    process = hivebox_pipe("--timeout", "1s", "--", "python3", "-c", code)
     time.sleep(2.5)
     output = process.stdout.read()
     process.wait(timeout=10)
