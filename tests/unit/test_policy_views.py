@@ -205,7 +205,7 @@ class TestList:
 
 class TestImport:
     def test_profile_on_stdout_account_on_stderr(self, home: Home, capsys: Captured) -> None:
-            old = home.chosen / "old.yaml"
+        old = home.chosen / "old.yaml"
         old.write_text("security: {execution: {timeout_seconds: 9}, network: {allowed_domains: [a.org]}}\n")
         assert main(["profile", "import", str(old)]) == 0
         captured = capsys.readouterr()
