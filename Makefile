@@ -1,4 +1,4 @@
-.PHONY: setup demo check test bench
+.PHONY: setup demo check test test-real bench
 
 setup:
 	scripts/setup
@@ -11,5 +11,7 @@ check: setup
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 test:
 	scripts/test
+test-real:
+	scripts/test -m slow tests/real
 bench: setup
 	.venv/bin/python scripts/bench.py

@@ -236,8 +236,8 @@ class CgroupV1:
         )
 
     def _cpu_split(self) -> tuple[float, float]:
-        """cpuacct.usage is exact. Its parts are sampled by the timer tick (13 % off on a busy host), so they only say how
-        to divide it."""
+        """cpuacct.usage is exact. Its parts are sampled by the timer tick (13 % off on a busy host), so they only say
+        how to divide it."""
         cpuacct, total_s = self._paths["cpuacct"], self.cpu_time_s()
         user, system = (int(read(f"{cpuacct}/cpuacct.usage_{part}")) for part in ("user", "sys"))
         user_s = total_s * user / (user + system) if user + system else total_s

@@ -63,7 +63,7 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         namespaces,
         identity,
         Network(),
-        Root(identity),
+        Root(identity, terminals="@process" in policy.syscalls.groups),
         workdir,
         Rootfs(tree, identity),
         Grants(mounts, workdir, identity),
@@ -125,7 +125,9 @@ def _interpreter(script: Script, path: str, tree: Tree) -> tuple[str, ...]:
         )
     words = os.fsdecode(head[2:].split(b"\n")[0]).split()
     if words and os.path.basename(words[0]) == "env":
-        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        words = words[1:]
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            words = words[1:]
     if not words:
         raise HiveboxError(f"cannot run {path}", "its #! line names no interpreter", "mend the line", exit_code=126)
     return (_python(tree, os.path.basename(words[0])), *words[1:])

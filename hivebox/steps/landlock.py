@@ -52,10 +52,11 @@ class Landlock(Step):
         rules += [("/etc", _READ), ("/script", _READ), ("/proc", _READ & ~landlock.EXECUTE | landlock.WRITE_FILE)]
         rules += [("/", landlock.READ_DIR), ("/dev", _DEVICE | landlock.READ_DIR)]
         rules += [(path, own) for path in ("/work", "/tmp", "/dev/shm")]  # noqa: S108
+        rules.append(("/dev/pts", landlock.IOCTL_DEV))
         for grant in self._mounts:
             rights = {"read_only": _READ, "read_write": _READ | _CHANGE, "overlay": _READ | _CHANGE | _SPECIAL}
             rules.append((grant.dest, rights[grant.mode]))
-        return tuple((path, rights & known) for path, rights in rules)
+        return tuple((path, rights & known) for path, rights in rules if rights & known)
 
     def apply_payload(self) -> None:
         ruleset_fd = landlock.create_ruleset(self.abi)

@@ -19,12 +19,15 @@ _ROOT_SIZE = "size=8M,nr_inodes=4096"  # /etc and mount points, and a script bes
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _ETC = {
-    "passwd": f"hive:x:{INSIDE_ID}:{INSIDE_ID}:hive:/tmp:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    "group": f"hive:x:{INSIDE_ID}:\nnogroup:x:65534:\n",
+    "passwd": "root:x:0:0:root:/root:/bin/false\n"
+    f"hive:x:{INSIDE_ID}:{INSIDE_ID}:hive:/tmp:/bin/false\n"
+    "nobody:x:65534:65534:nobody:/:/bin/false\n",
+    "group": f"root:x:0:\nhive:x:{INSIDE_ID}:\nnogroup:x:65534:\n",
     "hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n",
     "hostname": f"{HOSTNAME}\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "resolv.conf": "",
+    "services": "domain 53/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\nhttps 443/udp\n",
 }
 
 
@@ -83,16 +86,19 @@ def _create(parent_fd: int, name: str, *, is_dir: bool) -> None:
 
 
 class Root(Step):
-    """A fresh tmpfs with a synthesized /etc, /proc (own processes only) and five devices: what every recipe shares."""
+    """A fresh tmpfs with a synthesized /etc, /proc (own processes only) and five devices: what every recipe shares.
+    ``terminals`` adds a /dev/pts of its own, for programs that run others on a pseudo-terminal."""
 
     name = "root"
 
-    def __init__(self, identity: Identity, *, private_proc: bool = True) -> None:
+    def __init__(self, identity: Identity, *, private_proc: bool = True, terminals: bool = False) -> None:
+        self._terminals = terminals
         self._private_proc = private_proc
         self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity, map_owner=False) for name in _DEVICES)
 
     def describe(self) -> dict[str, Any]:
-        return {"devices": list(_DEVICES), "proc": "subset=pid,hidepid=ptraceable"}
+        plain = {"devices": list(_DEVICES), "proc": "subset=pid,hidepid=ptraceable"}
+        return {**plain, "terminals": "private"} if self._terminals else plain
 
     def prepare(self) -> None:
         for source in self._devices:
@@ -122,6 +128,11 @@ class Root(Step):
             bind(source, f"/dev/{name}")
         for link, target in _DEVICE_LINKS:
             os.symlink(target, f"dev/{link}")
+        if self._terminals:
+            os.mkdir("dev/pts")
+            options = "newinstance,ptmxmode=0666,mode=0600,max=64"
+            mount.mount("devpts", "dev/pts", "devpts", mount.MS_NOSUID | mount.MS_NOEXEC, options)
+            os.symlink("pts/ptmx", "dev/ptmx")
 
     def _mount_proc(self) -> None:
         os.mkdir("proc")
