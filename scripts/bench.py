@@ -17,7 +17,7 @@ import sys
 import time
 
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
-BURN = "n = 0\nfor i in range(12_000_000): n += i"
+BURN = "n = 0\nfor i in range(3_000_000): n += i"
 INNER = f"import time; b = time.perf_counter(); exec({BURN!r}); print(time.perf_counter() - b)"
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         ),
         "cpu": paired(
             inner_s, [python, "-I", "-c", INNER], [HIVEBOX, "run", "--", "python3", "-I", "-c", INNER],
-            max(options.runs // 3, 5),
+            options.runs,
         ),
     }  # fmt: skip
     if options.json:

@@ -46,7 +46,7 @@ def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
 
 def _identity() -> Identity:
     """The run's own step, but with the first uid of the range instead of an allocated one: that would leave a file."""
-    identity = Identity("", "doctor")
+    identity = Identity("")
     if identity.allocated:
         identity.host_uid = identity.host_gid = UID_RANGE_START
     return identity

@@ -127,7 +127,7 @@ def _bind_read_only() -> None:
 
 
 def _map_owner() -> bool:
-    identity = Identity("", "doctor")
+    identity = Identity("")
     identity.host_uid = identity.host_gid = UID_RANGE_START
     source = Source(_existing_state(), READ_ONLY, identity)
     source.prepare()

@@ -41,7 +41,7 @@ class Request(Frozen):
 def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, str], run_id: str, state: str) -> Plan:
     """The plan of one run. ``program`` is the compiled filter and its SHA-256. Reads the script, opens nothing else.
     Raises HiveboxError."""
-    identity = Identity(state, run_id)
+    identity = Identity(state)
     limits = policy.limits
     cgroup = CgroupStep(limits, run_id)
     namespaces = Namespaces()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import zlib
 from typing import Any
 
 from hivebox.errors import HiveboxError, from_os_error
@@ -18,11 +17,11 @@ UID_RANGE_START, UID_RANGE_SIZE = 1_900_000_000, 65_536
 _ATTEMPTS = 64
 
 
-def _allocate(directory: str, seed: str) -> tuple[int, int]:
+def _allocate(directory: str) -> tuple[int, int]:
     """A host uid that no other live run of this host has, and the descriptor whose lock says so."""
     make_private_dir(directory)
-    for attempt in range(_ATTEMPTS):
-        offset = zlib.crc32(f"{seed}{attempt}".encode()) % UID_RANGE_SIZE
+    for _ in range(_ATTEMPTS):
+        offset = int.from_bytes(os.urandom(4), "little") % UID_RANGE_SIZE
         handle = os.open(f"{directory}/{offset}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,9 +38,8 @@ class Identity(Step):
 
     name = "identity"
 
-    def __init__(self, state_dir: str, run_id: str) -> None:
+    def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
-        self._run_id = run_id
         self._lock_fd = -1
         self.host_uid = os.geteuid()
         self.host_gid = os.getegid()
@@ -52,7 +50,7 @@ class Identity(Step):
 
     def prepare(self) -> None:
         if self.allocated:
-            self.host_uid, self._lock_fd = _allocate(os.path.join(self._state_dir, "uids"), self._run_id)
+            self.host_uid, self._lock_fd = _allocate(os.path.join(self._state_dir, "uids"))
             self.host_gid = self.host_uid
 
     def attach(self, pid: int) -> None:
