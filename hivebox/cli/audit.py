@@ -8,11 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from hivebox.audit import canonical, history, journal, keys, statement, supervisor, verify
 from hivebox.audit.envelope import RuleError
 from hivebox.audit.rules import Finding
+from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.locations import state_dir
 from hivebox.units import format_duration
@@ -21,11 +22,6 @@ _MOST_FINDINGS = 20
 _LARGEST_KEY_FILE = 4096
 _LONGEST_CELL = 80
 _INCOMPLETE, _RUNNING = "incomplete", "running"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise HiveboxError(f"{self.prog}: {message}", "", f"{self.prog} --help")
 
 
 def run(argv: list[str]) -> int:
@@ -42,7 +38,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hivebox audit", description="Signed records of every run: docs/audit-format.md")
+    parser = Parser(prog="hivebox audit", description="Signed records of every run: docs/audit-format.md")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the latest runs, newest first (signatures are not checked)")
     listing.add_argument("-n", type=_count, default=20, metavar="N", help="how many (default: 20)")

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
+from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, ProfileError, from_os_error
 from hivebox.policy import sources
 from hivebox.policy.check import check
@@ -19,11 +20,6 @@ from hivebox.policy.model import policy_to_plain
 from hivebox.policy.profile import Compiled, available, compile_profile
 from hivebox.policy.schema import json_schema
 from hivebox.policy.show import to_yaml
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise HiveboxError(f"{self.prog}: {message}", "", f"{self.prog} --help")
 
 
 def run(argv: list[str]) -> int:
@@ -40,7 +36,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hivebox profile", description="What a script may do: docs/profile.md")
+    parser = Parser(prog="hivebox profile", description="What a script may do: docs/profile.md")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the profiles that can be named, and their files")
     listing.set_defaults(command=_list)

@@ -9,8 +9,9 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
+from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError
 from hivebox.rootfs import store, trees
 from hivebox.rootfs.build import build
@@ -18,11 +19,6 @@ from hivebox.units import format_size
 
 _MOST_DIFFERENCES = 20
 _SHORT = 12
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise HiveboxError(f"{self.prog}: {message}", "", f"{self.prog} --help")
 
 
 def run(argv: list[str]) -> int:
@@ -37,7 +33,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hivebox rootfs", description="Read-only roots, built from recipes: docs/rootfs.md")
+    parser = Parser(prog="hivebox rootfs", description="Read-only roots, built from recipes: docs/rootfs.md")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="build a recipe's tree, unless it is up to date")
     building.add_argument("recipe", nargs="?", default="python", help="python (default), shell, node or your own")

@@ -8,8 +8,9 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
+from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.policy import oci
 from hivebox.policy.load import load_policy
@@ -19,11 +20,6 @@ from hivebox.policy.syscall_filters import filter_of
 from hivebox.policy.syscall_groups import QUIET, granted
 
 _WIDTH = 100
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise HiveboxError(f"{self.prog}: {message}", "", f"{self.prog} --help")
 
 
 def run(argv: list[str]) -> int:
@@ -37,7 +33,7 @@ def run(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hivebox seccomp", description="System calls of a profile: docs/syscalls.md")
+    parser = Parser(prog="hivebox seccomp", description="System calls of a profile: docs/syscalls.md")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     show = commands.add_parser("show", help="the calls a profile allows, and why")
     show.add_argument("profile", metavar="PROFILE", help="name or file")

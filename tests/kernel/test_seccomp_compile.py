@@ -709,7 +709,7 @@ GIT_PROGRAM = (
 )
 NODE_PROGRAM = """
 const {execSync} = require('child_process'), fs = require('fs'), {Worker} = require('worker_threads'), net = require('net');
-fs.mkdtempSync('/tmp/hivebox-node-'); fs.readFile('/etc/hostname', () => {}); fs.watch('/tmp').close();
+fs.rmdirSync(fs.mkdtempSync('/tmp/hivebox-node-')); fs.readFile('/etc/hostname', () => {}); fs.watch('/tmp').close();
 new Worker('1', {eval: true});
 const server = net.createServer(c => c.end('x')).listen(0, '127.0.0.1', () =>
   net.connect(server.address().port, '127.0.0.1').on('data', () => server.close()));
