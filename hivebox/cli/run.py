@@ -21,7 +21,7 @@ from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from hivebox.report import Report
+    from hivebox.report import Report, Violation
 
 _OPTIONS = (
     Option("--profile", "NAME|FILE", "what the script may do (default: by the script's suffix)", short="-p"),
@@ -247,6 +247,17 @@ def _write_report(report: Report, report_fd: int) -> None:
         raise from_os_error("cannot write the report", error, "the run itself is in the audit ledger") from error
 
 
+def _advice(violations: tuple[Violation, ...], policy: Policy) -> list[str]:
+    """The one refusal that comes from what was granted, not from what was left out."""
+    if not any(violation.name in {"socket", "socketpair"} and violation.detail[0] == "0x1" for violation in violations):
+        return []
+    from hivebox.policy.syscall_filters import unix_sockets  # noqa: PLC0415  # only after a refusal
+
+    if unix_sockets(policy):
+        return []
+    return ["note: no Unix sockets with names where host paths are granted, unless the profile has @unix-sockets"]
+
+
 def _remarks(report: Report, policy: Policy) -> list[str]:
     """What the reader must know and cannot see from the script's own output; nothing after a plain success."""
     lines = []
@@ -259,6 +270,7 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
     for violation in ending.violations[:5]:
         times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
+    lines += _advice(ending.violations, policy)
     hidden = len(ending.violations) - 5 + ending.violations_dropped
     if hidden > 0:
         lines.append(f"refused: {hidden} more; see hivebox audit show {report.run_id}")

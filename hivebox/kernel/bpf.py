@@ -99,6 +99,7 @@ def _cache_key(policy: Policy) -> str:
             sources.update(file.read())
     calls = policy.syscalls
     parts = [hivebox.__version__, MACHINE, sources.hexdigest(), policy.filesystem.work_exec,
+             sorted({mount.mode for mount in policy.filesystem.mounts}),
              *(sorted(set(names)) for names in (calls.groups, calls.allow, calls.deny))]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -54,7 +54,7 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
     streams = Streams(stdin=request.stdin)
     environment = Environment(tree.search_path, policy.environment.set, policy.environment.passed)
     script, argv = _command(request, tree)
-    syscalls = Syscalls(policy.syscalls, *program)
+    syscalls = Syscalls(policy.syscalls, *program, cgroup)
     execute = Execute(argv, request.project or WORK, environment, syscalls)
     lock = Landlock(mounts, tree.mounts, work_exec=policy.filesystem.work_exec)
     skipped = () if lock.available else (_skip_landlock(policy),)

@@ -136,21 +136,32 @@ _IOCTL = (
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _SOCK_TYPE_MASK = 0xF  # the rest of ``type`` is SOCK_CLOEXEC and SOCK_NONBLOCK
-_STREAM, _DGRAM = 1, 2
+_STREAM, _DGRAM, _SEQPACKET = 1, 2, 5
 _TCP, _UDP = 6, 17
 _EAFNOSUPPORT = 97
 _NSCD_SOCKET_TYPE = _STREAM | 0o2000000 | 0o4000  # SOCK_CLOEXEC | SOCK_NONBLOCK
 
 
-def _socket() -> tuple[Conditions, ...]:
-    """Unix sockets, TCP and UDP. The other families and protocols (SCTP, VSOCK, ALG, PACKET, NETLINK, …) are where
-    kernel exploits come from; VSOCK and ALG also ignore the network namespace."""
-    internet = tuple(
+def _names_stay_inside(policy: Policy) -> bool:
+    """Whether every socket file that the script can see is the sandbox's own. One in a granted directory belongs to
+    a daemon of the host (docker.sock, an ssh-agent), and neither a read-only mount nor Landlock stops connect(2). One
+    seen through an overlay is another inode: nobody listens there."""
+    return all(mount.mode == "overlay" for mount in policy.filesystem.mounts)
+
+
+def unix_sockets(policy: Policy) -> bool:
+    """Whether a Unix socket may be connected by name."""
+    return _names_stay_inside(policy) or "@unix-sockets" in policy.syscalls.groups
+
+
+def _internet() -> tuple[Conditions, ...]:
+    """TCP and UDP. The other families and protocols (SCTP, VSOCK, ALG, PACKET, NETLINK, …) are where kernel exploits
+    come from; VSOCK and ALG also ignore the network namespace."""
+    return tuple(
         (Condition(0, _INT, family), Condition(1, _SOCK_TYPE_MASK, kind), Condition(2, _INT, protocol))
         for family in (_AF_INET, _AF_INET6)
         for kind, protocol in ((_STREAM, 0), (_STREAM, _TCP), (_DGRAM, 0), (_DGRAM, _UDP))
     )
-    return (*_equal(0, _AF_UNIX), *internet)
 
 
 # level -> ranges of options. Left out: SO_ATTACH_* (BPF in the kernel), TCP_MD5SIG, TCP_REPAIR* and TCP_ULP (kernel
@@ -210,13 +221,21 @@ _FILTERS: dict[str, Filter] = {
     ),
     # Holds for every flag there is. It keeps the shape of the rule, so that the launcher's exec can be patched in.
     "execveat": Filter("flags that exist", ((_without(4, 0xFFFC_0000),),)),
-    "socket": Filter("Unix sockets, TCP, UDP", _socket()),
-    "socketpair": Filter("Unix sockets", _equal(0, _AF_UNIX)),
+    "socket": Filter("TCP, UDP", _internet()),
+    # Connected for good. One of datagrams could still send to a name, as an unconnected socket does.
+    "socketpair": Filter(
+        "connected Unix sockets",
+        tuple((Condition(0, _INT, _AF_UNIX), Condition(1, _SOCK_TYPE_MASK, kind)) for kind in (_STREAM, _SEQPACKET)),
+    ),
     "setsockopt": Filter("options that bring no BPF, kernel TLS or netfilter", _setsockopt()),
 }
 _PROCESSES = Filter("no new namespaces", ((_without(0, _CLONE_NAMESPACES),),))
 # vfork and posix_spawn set CLONE_VM without CLONE_THREAD: processes.
 _THREADS = Filter("threads", ((Condition(0, _CLONE_NAMESPACES | _CLONE_THREAD, _CLONE_THREAD),),))
+_ANY_UNIX = {
+    "socket": Filter("Unix sockets, TCP, UDP", (*_equal(0, _AF_UNIX), *_internet())),
+    "socketpair": Filter("Unix sockets", _equal(0, _AF_UNIX)),
+}
 # A program run from an executable memfd is in no mount: "nothing writable is executable" would not hold.
 _NOEXEC_MEMFD = Filter("with MFD_NOEXEC_SEAL", ((Condition(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),),))
 
@@ -227,17 +246,19 @@ def filter_of(call: str, policy: Policy, granted_calls: Container[str]) -> Filte
         return _PROCESSES if "fork" in granted_calls else _THREADS
     if call == "memfd_create" and not policy.filesystem.work_exec:
         return _NOEXEC_MEMFD
+    if call in _ANY_UNIX and unix_sockets(policy):
+        return _ANY_UNIX[call]
     return _FILTERS.get(call)
 
 
-def _quiet(granted_calls: Container[str]) -> Iterable[SyscallRule]:
+def _quiet(policy: Policy, granted_calls: Container[str]) -> Iterable[SyscallRule]:
     for call, (errno, _why) in QUIET.items():
         if call not in granted_calls:
             yield SyscallRule(call, errno=errno)
     # getaddrinfo asks NETLINK_ROUTE which address families there are, and takes a refusal for "all".
     netlink = (Condition(0, _INT, _AF_NETLINK), Condition(2, _INT, 0))
     yield SyscallRule("socket", netlink, _EAFNOSUPPORT)
-    if "socket" not in granted_calls:
+    if "socket" not in granted_calls or not unix_sockets(policy):
         # glibc looks for nscd whenever a user or group is looked up (`ls -l`), with exactly this type.
         nscd = (Condition(0, _INT, _AF_UNIX), Condition(1, _INT, _NSCD_SOCKET_TYPE), Condition(2, _INT, 0))
         yield SyscallRule("socket", nscd, _EAFNOSUPPORT)
@@ -250,4 +271,4 @@ def rules(policy: Policy) -> tuple[SyscallRule, ...]:
     for call in sorted(granted_calls):
         filtered = filter_of(call, policy, granted_calls)
         allowed.extend(SyscallRule(call, conditions) for conditions in (filtered.alternatives if filtered else ((),)))
-    return (*allowed, *_quiet(granted_calls))
+    return (*allowed, *_quiet(policy, granted_calls))

@@ -91,6 +91,11 @@ GROUPS: dict[str, dict[str, str]] = {
             " getsockopt setsockopt sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg"
         ),
     },
+    "@unix-sockets": {
+        "Unix sockets that are connected by name, although host paths are granted: a socket file there leads out": (
+            "socket socketpair bind connect"
+        ),
+    },
     "@node": {
         "V8's write protection of its code pages": "pkey_alloc pkey_free pkey_mprotect",
         # Not in @base: a watch on a shared read-only mount tells when the host's own processes use its files.

@@ -49,7 +49,7 @@ class Landlock(Step):
         known = landlock.handled(self.abi)
         own = (_READ if self._work_exec else _READ & ~landlock.EXECUTE) | _CHANGE | _SPECIAL
         rules = [(unit, _READ) for unit in self._units]
-        rules += [("/etc", _READ), ("/script", _READ), ("/proc", _READ & ~landlock.EXECUTE | landlock.WRITE_FILE)]
+        rules += [("/etc", _READ), ("/script", _READ), ("/proc", _READ & ~landlock.EXECUTE)]
         rules += [("/", landlock.READ_DIR), ("/dev", _DEVICE | landlock.READ_DIR)]
         rules += [(path, own) for path in ("/work", "/tmp", "/dev/shm")]  # noqa: S108
         rules.append(("/dev/pts", landlock.IOCTL_DEV))

@@ -86,7 +86,8 @@ def _create(parent_fd: int, name: str, *, is_dir: bool) -> None:
 
 
 class Root(Step):
-    """A fresh tmpfs with a synthesized /etc, /proc (own processes only) and five devices: what every recipe shares.
+    """A fresh tmpfs with a synthesized /etc, /proc (own processes only, read-only: one process cannot rewrite another
+    through /proc/PID/mem) and five devices: what every recipe shares.
     ``terminals`` adds a /dev/pts of its own, for programs that run others on a pseudo-terminal."""
 
     name = "root"
@@ -94,10 +95,11 @@ class Root(Step):
     def __init__(self, identity: Identity, *, private_proc: bool = True, terminals: bool = False) -> None:
         self._terminals = terminals
         self._private_proc = private_proc
+        self._proc_flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_RDONLY
         self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity, map_owner=False) for name in _DEVICES)
 
     def describe(self) -> dict[str, Any]:
-        plain = {"devices": list(_DEVICES), "proc": "subset=pid,hidepid=ptraceable"}
+        plain = {"devices": list(_DEVICES), "proc": "ro,subset=pid,hidepid=ptraceable"}
         return {**plain, "terminals": "private"} if self._terminals else plain
 
     def prepare(self) -> None:
@@ -136,10 +138,9 @@ class Root(Step):
 
     def _mount_proc(self) -> None:
         os.mkdir("proc")
-        flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
         options = "subset=pid,hidepid=ptraceable" if self._private_proc else ""
         try:
-            mount.mount("proc", "proc", "proc", flags, options)
+            mount.mount("proc", "proc", "proc", self._proc_flags, options)
         except PermissionError as error:
             raise HiveboxError(
                 "cannot mount a private /proc",

@@ -42,7 +42,6 @@ class Supervision:
     def __init__(self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks) -> None:
         self._sandbox = sandbox
         self._limits = limits
-        self._kill_after = kill_after
         self._started = time.monotonic()
         self._cause: Cause | None = None
         self._outcome = ""
@@ -59,7 +58,7 @@ class Supervision:
         self._stdout = Pump(stdout_fd, sinks.stdout_fd, self._budget)
         self._stderr = Pump(stderr_fd, sinks.stderr_fd, self._budget)
         self._feeder = Feeder(sinks.stdin_fd, stdin_fd) if stdin_fd >= 0 else None
-        self._refusals = Refusals(sandbox.notify_fd, self._started)
+        self._refusals = Refusals(sandbox.notify_fd, self._started, kill_after)
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._stream_fds: dict[int, int] = {}
@@ -220,9 +219,11 @@ class Supervision:
 
     def _on_refusal(self) -> None:
         self._refusals.on_readable()
-        if self._refusals.total >= self._kill_after:
+        if self._refusals.too_many:
+            self._unwatch(self._sandbox.notify_fd)
             text = f"{self._refusals.total} system calls were refused"
             self._stop("killed_by_policy", Cause("syscalls", "seccomp", text))
+            self._kill()  # also when it was being ended for another reason, at its leisure
 
     def _on_limit(self, limit: str, handle: int) -> None:
         self._unwatch(handle)

@@ -18,14 +18,21 @@ def _is_pointer(argument: int) -> bool:
 
 
 class Refusals:
-    """Answers every notification with an error, at once: the supervisor performs nothing on a payload's behalf."""
+    """Answers every notification with an error, at once: the supervisor performs nothing on a payload's behalf. The
+    ``kill_after``-th is not answered: its caller waits for the end of the run, and cannot race it."""
 
-    def __init__(self, notify_fd: int, started: float) -> None:
+    def __init__(self, notify_fd: int, started: float, kill_after: int) -> None:
         self._notify_fd = notify_fd
+        self._kill_after = kill_after
         self._started = started
         self._acts: dict[tuple[str, tuple[int, ...]], Violation] = {}
         self.total = 0
         self.dropped = 0
+
+    @property
+    def too_many(self) -> bool:
+        """True once the run has to end; nothing is to be read any more."""
+        return self.total >= self._kill_after
 
     def on_readable(self) -> None:
         """Answer one refused call. A number without a name is one this version does not know: ENOSYS, so that a
@@ -34,9 +41,10 @@ class Refusals:
         if call is None:
             return
         name = syscall_name(call.number)
-        seccomp.refuse(self._notify_fd, call.cookie, _EPERM if name else _ENOSYS)
         self.total += 1
         self._note(name or f"syscall_{call.number}", call)
+        if not self.too_many:
+            seccomp.refuse(self._notify_fd, call.cookie, _EPERM if name else _ENOSYS)
 
     def _note(self, name: str, call: seccomp.RefusedCall) -> None:
         key = (name, tuple(argument for argument in call.arguments if not _is_pointer(argument)))

@@ -1,7 +1,8 @@
 """Open for writing what makes the kernel run a program as root, or stop. (Opened only; nothing is written.)
 
 Source: core_pattern (CVE-2025-31133, CVE-2025-52881), modprobe, sysrq-trigger.
-Stopped by: root.proc (subset=pid has no /proc/sys) and identity: nobody inside is the host's root.
+Stopped by: root.proc (subset=pid has no /proc/sys), root.proc_read_only, identity (nobody inside is the host's root), and
+Landlock, which grants no writing below /proc.
 """
 
 import os
@@ -11,7 +12,7 @@ EXPECT = {
     "says": "No such file or directory",
     "outside": "root",
     "user": "root",
-    "without": ["root.proc+identity"],
+    "without": ["root.proc+root.proc_read_only+identity+landlock"],
 }
 
 reasons = []

@@ -248,8 +248,8 @@ def _only_no_new_privs_missing() -> None:
 def _allow_call(plan: Plan, call: str) -> Plan:
     """The program, compiled again with this one call allowed whatever its arguments."""
     step = _step(plan, "syscalls")
-    work_exec = plan.workdir._executable
-    policy = Policy("removed", syscalls=step._values, filesystem=Filesystem(work_exec=work_exec))
+    filesystem = Filesystem(_step(plan, "grants")._mounts, work_exec=plan.workdir._executable)
+    policy = Policy("removed", syscalls=step._values, filesystem=filesystem)
     changed = getattr(step, "allowed_by_test", ()) + (call,)
     step.allowed_by_test = changed
     kept = [rule for rule in rules(policy) if rule.call not in changed]
@@ -306,6 +306,7 @@ def naive_copy(source: str, target: str, *pass_fds: int) -> None:
 CONTROLS: dict[str, Removal] = {
     **{f"namespaces.{kind}": _namespace(kind) for kind in ("pid", "network", "ipc", "uts", "cgroup")},
     "root.proc": _set("root", _private_proc=False),
+    "root.proc_read_only": _set("root", _proc_flags=mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC),
     "root.devices": Removal(plan=_more_devices),
     "pivot.read_only": _set("pivot", _read_only=False),
     "workdir.size": _set("workdir", _size_bytes=1 << 30),
@@ -332,6 +333,7 @@ CONTROLS: dict[str, Removal] = {
     "privileges.no_new_privs": _set("privileges", apply_payload=_only_no_new_privs_missing),
     "syscalls.exec_magic": Removal(plan=_known_magic),
     "syscalls.architecture": Removal(plan=_any_architecture),
+    "syscalls.uncounted": _set("syscalls", _uncounted=lambda: False),
     "syscalls.kill_after": Removal(
         policy=lambda policy: policy._replace(syscalls=policy.syscalls._replace(kill_after=1 << 30))
     ),

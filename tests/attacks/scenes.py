@@ -298,9 +298,11 @@ def program_with_capabilities(directory: Path) -> Iterator[Scene]:
 
 @contextmanager
 def socket_in_directory(directory: Path) -> Iterator[Scene]:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(directory / "shared" / "agent.sock"))
-        (directory / "shared" / "agent.sock").chmod(0o666)
+    """A daemon that takes connections, and one that takes datagrams."""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        for each, name in ((listener, "agent.sock"), (log, "log.sock")):
+            each.bind(str(directory / "shared" / name))
+            (directory / "shared" / name).chmod(0o666)
         listener.listen()
         yield Scene({})
 

@@ -1,7 +1,8 @@
 """Leave a socket in a directory of the host, for a program that looks for one of that name.
 
 Source: posing as an agent or daemon (SSH_AUTH_SOCK, docker.sock).
-Stopped by: landlock: a read-write grant has no MAKE_SOCK.
+Stopped by: syscalls.socket: no Unix sockets with names where host directories are granted; and landlock: a read-write
+grant has no MAKE_SOCK.
 """
 
 import socket
@@ -10,13 +11,14 @@ import sys
 EXPECT = {
     "grant": "read_write",
     "args": ["{shared}"],
-    "says": "Permission denied",
-    "without": ["landlock"],
+    "says": "Operation not permitted",
+    "violations": "socket",
+    "without": ["landlock+syscalls.socket"],
 }
 
-with socket.socket(socket.AF_UNIX) as listener:
-    try:
+try:
+    with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{sys.argv[1]}/agent.sock")
-    except OSError as error:
-        sys.exit(f"refused: {error}")
+except OSError as error:
+    sys.exit(f"refused: {error}")
 print("BREACH: a socket of mine in a host directory")

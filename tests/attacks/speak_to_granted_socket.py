@@ -1,8 +1,8 @@
 """Speak to a daemon through its socket in a directory that was granted for reading.
 
 Source: docker.sock, gpg-agent and ssh-agent in project and home directories: root or keys for whoever connects.
-Stopped by: nothing but the mode of the socket. A read-only mount does not stop connect(2), and Landlock (ABI 7) has no
-right for it: whoever grants a directory grants the sockets in it.
+Stopped by: syscalls.socket: no Unix socket that could be connected by name where host directories are granted. (A
+read-only mount does not stop connect(2), and Landlock has no right for it.)
 """
 
 import socket
@@ -12,13 +12,14 @@ EXPECT = {
     "scene": "socket_in_directory",
     "grant": "read_only",
     "args": ["{shared}"],
-    "says": "Permission denied",
-    "gap": "no mount flag and no Landlock right of this kernel covers connect(2) to a socket file",
+    "says": "Operation not permitted",
+    "violations": "socket",
+    "without": ["syscalls.socket"],
 }
 
-with socket.socket(socket.AF_UNIX) as connection:
-    try:
+try:
+    with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(f"{sys.argv[1]}/agent.sock")
-    except OSError as error:
-        sys.exit(f"refused: {error}")
+except OSError as error:
+    sys.exit(f"refused: {error}")
 print("BREACH: connected to the agent")

@@ -21,10 +21,12 @@ def _section(attack: Attack, title: str) -> str:
 
 
 def _event(attack: Attack) -> str:
-    expect = attack.expect
-    parts = [f"`{attack.outcome_of_root}`"]
+    expect = attack.declared
+    parts = [f"`{expect['outcome']}`"]
     if "outcome" in expect["as_user"]:
         parts.append(f"for an ordinary user `{expect['as_user']['outcome']}`")
+    if "outcome" in expect["polled"]:
+        parts.append(f"without control groups `{expect['polled']['outcome']}`")
     if expect["cause"]:
         parts.append(f"cause `{expect['cause']}`")
     if expect["violations"]:
@@ -54,7 +56,7 @@ def removals() -> dict[str, dict[str, set[str]]]:
     """Control -> attack -> the other controls that had to go with it (empty: this one was the only lock)."""
     found: dict[str, dict[str, set[str]]] = {}
     for attack in attacks():
-        for controls in attack.expect["without"]:
+        for controls in attack.removals:
             names = controls.split("+")
             for name in names:
                 found.setdefault(name, {})[attack.name] = set(names) - {name}

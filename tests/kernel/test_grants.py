@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,53 @@ def test_nor_a_directory_that_has_one_below_it(scratch: Path) -> None:
         ["unshare", "--mount", "sh", "-c", mount, code], capture_output=True, text=True, timeout=60, check=False
     )
     assert "proc file system" in done.stdout, done.stderr
+
+
+_REDIRECT = """
+import contextlib, socket
+for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+    for name in ("STREAM", "SEQPACKET", "DGRAM"):
+        one, other = socket.socketpair(socket.AF_UNIX, kind)
+        try:
+            one.connect(f"/data/{name}")
+            print("connected", kind, name)
+        except OSError as error:
+            print(error.strerror)
+        with contextlib.suppress(OSError):
+            one.sendto(b"to the host", f"/data/{name}")
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            print("stayed inside:", other.recv(100))
+"""
+
+
+def test_a_connected_socket_pair_cannot_be_turned_to_a_granted_socket(runner: Runner, data: Path) -> None:
+    """The kinds of pairs that the filter leaves where directories are granted."""
+    with ExitStack() as stack:
+        listeners = {}
+        for name in ("STREAM", "SEQPACKET", "DGRAM"):
+            kind = getattr(socket, f"SOCK_{name}") | socket.SOCK_NONBLOCK
+            listeners[name] = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+            listeners[name].bind(str(data / name))
+            (data / name).chmod(0o666)
+        listeners["STREAM"].listen()
+        listeners["SEQPACKET"].listen()
+        report = runner.command("/usr/bin/python3", "-c", _REDIRECT, policy=granting("read_only", data, "/data"))
+        said = report.stdout.decode()
+        assert report.outcome == "ok", report.stderr
+        assert "connected" not in said.replace("already connected", "")
+        for name in ("STREAM", "SEQPACKET"):
+            with pytest.raises(BlockingIOError):
+                listeners[name].accept()
+        with pytest.raises(BlockingIOError):
+            listeners["DGRAM"].recv(100)
+
+
+def test_asyncio_and_a_process_pool_work_beside_a_grant(runner: Runner, data: Path) -> None:
+    """What programs do with sockets of their own needs no name."""
+    program = (
+        "import asyncio, multiprocessing as m; asyncio.run(asyncio.sleep(0)); "
+        "print(m.get_context('fork').Pool(2).map(abs, [-1, -2]))"
+    )
+    report = runner.command("/usr/bin/python3", "-c", program, policy=granting("read_only", data, "/data"))
+    assert (report.stdout, report.ending.violations) == (b"[1, 2]\n", ()), report.stderr

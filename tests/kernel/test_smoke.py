@@ -1,3 +1,17 @@
+from hivebox.policy.model import Syscalls
+from tests.harness import PLAIN_GROUPS, policy
+
+
 def test_true(runner):
     report = runner.command("true")
     assert report.outcome == "ok"
+
+
+def test_the_last_refused_call_is_not_answered(runner):
+    """The script cannot make one more while it is being ended, however busy the host."""
+    loop = "import os\nwhile True:\n try: os.chroot('/')\n except OSError: print('.', end='', flush=True)"
+    chosen = policy(syscalls=Syscalls(groups=PLAIN_GROUPS, kill_after=3))
+    report = runner.command("/usr/bin/python3", "-c", loop, policy=chosen)
+    assert report.outcome == "killed_by_policy"
+    assert [(violation.name, violation.times) for violation in report.ending.violations] == [("chroot", 3)]
+    assert report.stdout == b".."

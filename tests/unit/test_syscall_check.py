@@ -27,7 +27,7 @@ def bad(found: tuple[Finding, ...]) -> list[str]:
         ("@base", "@python", "@threads"),
         ("@base", "@process", "@exec"),
         USUAL,
-        (*USUAL, "@node", "@ipc"),
+        (*USUAL, "@node", "@ipc", "@unix-sockets"),
     ],
 )
 def test_usual_group_sets_are_clean(groups: tuple[str, ...]) -> None:

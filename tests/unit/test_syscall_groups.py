@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hivebox.errors import HiveboxError
-from hivebox.policy.model import Filesystem, Policy, Syscalls
+from hivebox.policy.model import Filesystem, Mount, Policy, Syscalls
 from hivebox.policy.syscall_check import DANGEROUS
 from hivebox.policy.syscall_filters import _FILTERS, filter_of, rules
 from hivebox.policy.syscall_groups import GROUPS, QUIET, granted, members
@@ -57,6 +57,29 @@ def test_clone_makes_processes_only_with_fork() -> None:
 def test_memfd_may_be_executable_only_with_work_exec() -> None:
     assert filter_of("memfd_create", Policy("p"), ()) is not None
     assert filter_of("memfd_create", Policy("p", filesystem=Filesystem(work_exec=True)), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "groups", "by_name"),
+    [
+        ("", ("@network-local",), True),
+        ("overlay", ("@network-local",), True),
+        ("read_only", ("@network-local",), False),
+        ("read_write", ("@network-local",), False),
+        ("read_only", ("@network-local", "@unix-sockets"), True),
+    ],
+)
+def test_unix_sockets_have_names_only_where_no_socket_of_the_host_can_be_seen(
+    mode: str, groups: tuple[str, ...], by_name: bool
+) -> None:
+    mounts = (Mount("/srv", "/srv", mode),) if mode else ()
+    policy = Policy("p", filesystem=Filesystem(mounts), syscalls=Syscalls(("@base", *groups)))
+    unix = [
+        rule for rule in rules(policy) if rule.call == "socket" and rule.conditions[0].value == 1 and not rule.errno
+    ]
+    pairs = {rule.conditions[1:] for rule in rules(policy) if rule.call == "socketpair"}
+    assert bool(unix) == by_name
+    assert (() in pairs) == by_name  # whatever the type
 
 
 def test_a_quiet_call_that_is_granted_is_not_refused() -> None:
