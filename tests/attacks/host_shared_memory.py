@@ -1,7 +1,7 @@
 """Attach a System V shared memory segment of the host that everyone may read.
 
 Source: databases and displays that share memory by number; no file, no mount.
-Stopped by: namespaces.ipc.
+Stopped by: namespaces.ipc; without control groups the run is refused (syscalls.uncounted).
 """
 
 import ctypes
@@ -14,6 +14,11 @@ EXPECT = {
     "args": ["{shmid}"],
     "says": "Invalid argument",
     "without": ["namespaces.ipc"],
+    "polled": {
+        "outcome": "not_started",
+        "says": "nothing counts them",
+        "without": ["syscalls.uncounted+namespaces.ipc"],
+    },
 }
 
 SHM_RDONLY = 0o10000

@@ -1,14 +1,24 @@
 """Hide data in a POSIX message queue: kernel memory that no file system limit counts.
 
 Source: mq_overview(7); denial of service.
-Stopped by: rlimits.msgqueue; and Landlock, for which a queue is a file beneath no rule.
+Stopped by: rlimits.msgqueue; and Landlock, for which a queue is a file beneath no rule. Without control groups the
+run is refused (syscalls.uncounted).
 """
 
 import ctypes
 import os
 import sys
 
-EXPECT = {"more_groups": ["@ipc"], "says": "Too many open files", "without": ["rlimits.msgqueue+landlock"]}
+EXPECT = {
+    "more_groups": ["@ipc"],
+    "says": "Too many open files",
+    "without": ["rlimits.msgqueue+landlock"],
+    "polled": {
+        "outcome": "not_started",
+        "says": "nothing counts them",
+        "without": ["syscalls.uncounted+rlimits.msgqueue+landlock"],
+    },
+}
 
 libc = ctypes.CDLL(None, use_errno=True)
 name = f"/hivebox-{os.getpid()}".encode()
