@@ -157,6 +157,10 @@ class _Merged:
             if added in settings:
                 self._append(key, settings[added], text)
 
+    def is_shipped(self, key: str) -> bool:
+        """Whether it was last written in a profile that comes with hivebox."""
+        return os.path.dirname(self.texts[key].path) == shipped_dir("profiles")
+
     def get(self, key: str, default: Any) -> Any:
         """The value of a scalar."""
         return self.settings[key].value if key in self.settings else default
@@ -231,13 +235,18 @@ def _policy(name: str, merged: _Merged, bounds: Bounds) -> Policy:
 
 
 def _limits(merged: _Merged, bounds: Bounds) -> Limits:
-    """A default that nobody wrote comes down to its bound; what is written and exceeds it is an error later."""
+    """What nobody here wrote, a default of hivebox or of a shipped profile, comes down to its bound; what an
+    administrator or a user wrote and exceeds it is an error later."""
     fields = Limits()._asdict()
+    stated = {field for field in fields if f"limits.{key_of(field)}" in merged.settings}
+    fields.update({field: merged.get(f"limits.{key_of(field)}", None) for field in stated})
+    ours = {field for field in fields if field not in stated or merged.is_shipped(f"limits.{key_of(field)}")}
     for field, most in bounds.limits:
-        fields[field] = type(fields[field])(min(fields[field] or most, most))
-    if fields["without_cgroup"] not in bounds.without_cgroup and bounds.without_cgroup:
+        if field in ours:
+            fields[field] = type(fields[field])(min(fields[field] or most, most))
+    if "without_cgroup" in ours and fields["without_cgroup"] not in bounds.without_cgroup and bounds.without_cgroup:
         fields["without_cgroup"] = bounds.without_cgroup[0]
-    return Limits(**{field: merged.get(f"limits.{key_of(field)}", value) for field, value in fields.items()})
+    return Limits(**fields)
 
 
 def _mounts(merged: _Merged) -> Iterator[tuple[Mount, str, Item]]:

@@ -348,6 +348,21 @@ def test_defaults_that_nobody_wrote_come_down_to_the_bound(home: Home) -> None:
     assert limits.without_cgroup == "refuse"
 
 
+@pytest.mark.parametrize("name", ["default", "python", "node"])
+def test_a_shipped_profile_comes_down_to_the_bound_and_stays_usable(home: Home, name: str) -> None:
+    home.security("limits: {memory: 64M, pids: 5, cpus: 2, without_cgroup: [refuse]}\n")
+    limits = home.load(name).limits
+    assert (limits.memory_bytes, limits.pids, limits.cpus) == (64 << 20, 5, 2.0)
+    assert limits.without_cgroup == "refuse"
+
+
+def test_what_a_profile_states_over_a_shipped_one_is_an_error_beyond_the_bound(home: Home) -> None:
+    home.security("limits: {memory: 64M}\n")
+    home.profile("mine", "extends: python\nlimits: {memory: 65M}\n")
+    with pytest.raises(ProfileError, match="65 MiB"):
+        home.load("mine")
+
+
 @given(
     st.lists(st.sampled_from(["a", "ab", "b", "..", "a.b"]), max_size=4),
     st.lists(st.sampled_from(["a", "ab", "b"]), max_size=3),
