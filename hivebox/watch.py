@@ -35,10 +35,12 @@ class Subject(Frozen):
     plan: Plan
 
     def digests(self) -> tuple[tuple[str, str], ...]:
-        """(name, SHA-256): what the record is about. The interpreter is part of the root."""
+        """(name, SHA-256): what the record is about."""
         digests = [("policy", self.policy_sha256)]
         if not self.tree.digest.startswith("host"):  # which is not content-addressed
             digests.append(("rootfs", self.tree.digest))
+        if self.tree.interpreter_sha256:
+            digests.append(("interpreter", self.tree.interpreter_sha256))
         for step in self.plan.steps:
             if isinstance(step, Script):
                 digests.append((f"script:{os.path.basename(step.dest)}", step.sha256))

@@ -154,7 +154,8 @@ def _build_tree(recipe: Recipe, interpreter: str, progress: Progress, *, force: 
         rows = stage.copy(plan.inventory, staged, progress)
         digest = stage.digest_of(rows)
         path = os.path.join(store.trees_dir(), digest)
-        tree = Tree(digest, path, recipe.name, mounts, symlinks, plan.interpreter, plan.search_path, ())
+        program = stage.sha256_at(rows, plan.interpreter)
+        tree = Tree(digest, path, recipe.name, mounts, symlinks, plan.interpreter, plan.search_path, (), program)
         _commit(staged, rows, tree, plan.missing, force=force)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)

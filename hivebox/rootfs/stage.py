@@ -18,6 +18,7 @@ from hivebox.rootfs.store import Progress
 Row = list[Any]  # [path, "dir" | "file" | "link", mode, size, sha256 or link target]
 
 _CHUNK = 1 << 20
+_MOST_LINKS = 40
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 _HINTS = {
     errno.ENOSPC: "free some space there, or set HIVEBOX_STATE to a directory on another disk",
@@ -34,6 +35,17 @@ def hint_for(number: int) -> str:
 def digest_of(rows: list[Row]) -> str:
     """The identity of a tree: sha256 over its rows, sorted by path, as JSON in ASCII without spaces."""
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def sha256_at(rows: list[Row], path: str) -> str:
+    """Of the file at ``path`` in the tree, through links to files; "" for none."""
+    by_path = {row[0]: row for row in rows}
+    for _ in range(_MOST_LINKS):
+        _, kind, _, _, value = by_path.get(path, ["", "", 0, 0, ""])
+        if kind != "link":
+            return value if kind == "file" else ""
+        path = os.path.normpath(os.path.join(os.path.dirname(path), value))
+    return ""
 
 
 def hash_fd(file_fd: int) -> tuple[int, str]:

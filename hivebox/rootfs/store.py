@@ -15,7 +15,7 @@ from hivebox.frozen import Frozen
 
 Progress = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 HOST = "host"
 TOP_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ABSENT = [0, 0, 0]
@@ -31,7 +31,8 @@ class Tree(Frozen):
     in the host's tree also a file); ``path`` is "" for the host itself. ``symlinks`` are (absolute path, target) to
     make in the sandbox, some of them in /etc. ``etc`` are (name in /etc, absolute path below ``path``) to copy.
     ``interpreter`` is "" or an absolute path to execute, ``search_path`` the value of PATH.
-    ``digest`` is the sha256 of the manifest in hex, or ``host:`` and a hash that identifies no content."""
+    ``digest`` is the sha256 of the manifest in hex, or ``host:`` and a hash that identifies no content;
+    ``interpreter_sha256`` is of the interpreter's own file, "" where there is none or nobody knows."""
 
     digest: str
     path: str
@@ -41,6 +42,7 @@ class Tree(Frozen):
     interpreter: str
     search_path: str
     etc: tuple[tuple[str, str], ...] = ()
+    interpreter_sha256: str = ""
 
 
 def root_dir() -> str:
@@ -114,6 +116,7 @@ def tree_from_plain(plain: dict[str, Any]) -> Tree:
         interpreter=plain["interpreter"],
         search_path=plain["search_path"],
         etc=pairs(plain["etc"]),
+        interpreter_sha256=plain["interpreter_sha256"],
     )
 
 
@@ -150,7 +153,7 @@ def hold(tree: Tree) -> int:
         handle = os.open(tree.path or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise from_os_error("cannot open the root filesystem", error, "run the command again to rebuild it") from error
-    if tree.path:
+    if not tree.digest.startswith(HOST):
         fcntl.flock(handle, fcntl.LOCK_SH)
         if not os.path.isfile(tree.path + ".json"):  # removed between open and lock
             os.close(handle)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import mount
-from hivebox.rootfs.store import Tree
+from hivebox.rootfs.store import Tree, hold
 from hivebox.steps.identity import INSIDE_ID, Identity
 from hivebox.steps.namespaces import HOSTNAME
 from hivebox.steps.source import DEVICE, READ_ONLY, Source
@@ -164,11 +164,13 @@ class Rootfs(Step):
         # Readable by everyone as they are, so no owner needs to be mapped (a namespace each, 3 ms).
         self._units = tuple(Source(tree.path + unit, READ_ONLY, identity, map_owner=False) for unit in tree.mounts)
         self._etc: dict[str, bytes] = {}
+        self._hold_fd = -1  # release() closes it
 
     def describe(self) -> dict[str, Any]:
         return {"recipe": self.tree.recipe, "digest": self.tree.digest, "mounts": list(self.tree.mounts)}
 
     def prepare(self) -> None:
+        self._hold_fd = hold(self.tree)  # `rootfs prune` leaves it alone while the sandbox lives
         for source in self._units:
             source.prepare()
         for name, path in self.tree.etc:
@@ -196,6 +198,9 @@ class Rootfs(Step):
     def release(self) -> None:
         for source in self._units:
             source.release()
+        if self._hold_fd >= 0:
+            os.close(self._hold_fd)
+            self._hold_fd = -1
 
 
 class Pivot(Step):

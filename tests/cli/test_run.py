@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,35 @@ def test_two_first_runs_at_once_build_one_root(hivebox_pipe, scratch: Path) -> N
     runs = [hivebox_pipe("--", "echo", "hi", env=environment) for _ in range(3)]
     assert [process.communicate(timeout=120) for process in runs] == [(b"hi\n", b"")] * 3
     assert len(list((scratch / "state/rootfs/trees").glob("*.json"))) == 1
+
+
+_TINY = "description: for a test\ninterpreter: none\nprograms: {required: [bash, ls]}\n"
+
+
+def test_the_record_says_by_digest_what_ran(hivebox, script) -> None:
+    """Script, interpreter, root, filter and policy: the interpreter's own file, as whoever has the tree can compute."""
+    path = script("print(1)")
+    report = json.loads(hivebox("run", "--json", path).stdout)
+    shown = json.loads(hivebox("audit", "show", report["run_id"], "--json").stdout)
+    subjects = {each["name"]: each["digest"]["sha256"] for each in shown["records"][0]["statement"]["subject"]}
+    assert set(subjects) == {"policy", "rootfs", "interpreter", "seccomp", "script:script.py"}
+    tree = Path(os.environ["HIVEBOX_STATE"], "rootfs", "trees", subjects["rootfs"])
+    program = report["controls"]["execute"]["argv"][0].lstrip("/")
+    assert subjects["interpreter"] == sha256((tree / program).resolve().read_bytes()).hexdigest()
+    assert subjects["script:script.py"] == sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_root_in_use_is_not_pruned(hivebox, hivebox_pipe, scratch: Path) -> None:
+    """`rootfs prune` from another shell, when the recipe has changed under a run."""
+    recipe, profile = scratch / "rootfs" / "tiny.yaml", scratch / "profiles" / "tiny.yaml"
+    for path, text in ((recipe, _TINY), (profile, "extends: shell\nrootfs: {recipe: tiny}\n")):
+        path.parent.mkdir()
+        path.write_text(text)
+    environment = {**os.environ, "HIVEBOX_CONFIG": str(scratch)}
+    command = ("-p", "tiny", "--stdin", "inherit", "--", "bash", "-c", "echo up; read; exec ls /usr/bin/ls")
+    running = hivebox_pipe(*command, stdin=subprocess.PIPE, env=environment)
+    assert running.stdout.readline() == b"up\n", running.stderr.read()
+    recipe.write_text(_TINY + "# changed: no run would take that tree any more\n")
+    assert hivebox("rootfs", "prune", env=environment).stdout == b""
+    assert running.communicate(b"\n")[0] == b"/usr/bin/ls\n"
+    assert hivebox("rootfs", "prune", env=environment).stdout.startswith(b"removed ")
