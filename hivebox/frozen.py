@@ -8,7 +8,15 @@ defaults, ``_asdict`` and ``_replace``; only its constructor is shared. Off the 
 from __future__ import annotations
 
 from _collections import _tuplegetter  # type: ignore[import-not-found]  # as collections.namedtuple does
-from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**_: object) -> object:
+        """Only the type checker reads it."""
+        return lambda cls: cls
 
 
 @dataclass_transform(frozen_default=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from hivebox.frozen import Frozen
 from hivebox.kernel.bpf import program_for
@@ -16,7 +14,10 @@ from hivebox.policy.model import Policy
 from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hivebox.report import Report
 
 

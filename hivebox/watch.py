@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox import __version__
 from hivebox.audit import supervisor
@@ -19,10 +18,13 @@ from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
 from hivebox.steps.script import Script
 from hivebox.steps.syscalls import Syscalls
-from hivebox.supervise.collect import Collector, open_directory
 from hivebox.supervise.supervise import Supervision
 
-Controls = dict[str, dict[str, Any]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Controls = dict[str, dict[str, Any]]
 
 
 class Subject(Frozen):
@@ -64,7 +66,7 @@ def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
     """Write ``started``, let the payload go, stay with it, write ``finished``. Raises as pipeline.run()."""
     record = Record(Ledger(state_dir()), about)
     try:
-        out_fd = open_directory(out_dir) if out_dir else -1
+        out_fd = _open_outputs(out_dir) if out_dir else -1
         controls = about.plan.describe()
         record.append("started", _started(about, controls, collect=bool(out_dir)))
     except BaseException:
@@ -99,9 +101,17 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, 
     return Report(about.run_id, argv, name, finished.ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
+def _open_outputs(out_dir: str) -> int:
+    from hivebox.supervise.collect import open_directory  # noqa: PLC0415  # few runs collect
+
+    return open_directory(out_dir)
+
+
 def _collect(sandbox: Sandbox, policy: Policy, out_fd: int) -> tuple[tuple[Output, ...], HiveboxError | None]:
     """Take the files out when nothing lives that could change them. An output that cannot be written is returned, not
     raised: the run did happen and its record must say so."""
+    from hivebox.supervise.collect import Collector  # noqa: PLC0415  # few runs collect
+
     sandbox.wait()
     try:
         return Collector(sandbox.work_fd, out_fd, policy.outputs).collect(), None

@@ -7,9 +7,13 @@ bytes is refused, which leaves a forger no room (duplicate keys, spare blanks, s
 
 from __future__ import annotations
 
-import json
 from binascii import b2a_base64
-from typing import Any, NoReturn
+
+from hivebox import plainjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 _SMALLEST_INT, _LARGEST_INT = -(1 << 63), (1 << 64) - 1
@@ -68,8 +72,8 @@ def _string(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return '{"base64":' + json.dumps(_undecodable(value)) + "}"
-    return json.dumps(value)
+        return '{"base64":' + plainjson.quote(_undecodable(value)) + "}"
+    return plainjson.quote(value)
 
 
 def _undecodable(value: str) -> str:
@@ -114,4 +118,4 @@ def _first_difference(expected: bytes, got: bytes) -> str:
     return f"not canonical at byte {at}: expected {expected[at : at + 12]!r}, got {got[at : at + 12]!r}"
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_bounded_int)
+_DECODER = plainjson.Decoder(parse_constant=_no_constant, parse_int=_bounded_int)

@@ -7,11 +7,14 @@ signature, so that one record has one byte form and nobody can add to a line wit
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
-from typing import Any
 
 from hivebox.audit import canonical
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SIGNATURE_BYTES = 64

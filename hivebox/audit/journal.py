@@ -1,23 +1,28 @@
 """The ledger as a file: one writer at a time, every line whole or gone, on the disk before anyone is told.
 
-Used by: ``with open_journal(...) as journal`` holds the lock. One write and one fdatasync per line, so that after a
+``with_journal`` holds the lock. One write and one fdatasync per line, so that after a
 crash at most the last line is in doubt; whoever writes several lines in one go must think about recovery again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
 
 from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_all, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 NAME = "ledger.jsonl"
 LOCK_TIMEOUT_S = 10.0
@@ -36,7 +41,7 @@ class Tail(Frozen):
 
 
 class Journal(Frozen):
-    """An open, locked ledger file. ``fd`` and ``dir_fd`` are closed by ``open_journal``."""
+    """An open, locked ledger file. ``fd`` and ``dir_fd`` are closed by ``with_journal``."""
 
     fd: int
     dir_fd: int
@@ -82,18 +87,22 @@ class Journal(Frozen):
 
     def drop_torn(self, tail: Tail) -> str:
         """Cuts the torn end off and keeps its bytes beside the ledger; returns their SHA-256 in hex."""
-        digest = hashlib.sha256(tail.torn).hexdigest()
-        with contextlib.suppress(FileExistsError):
+        digest = sha256(tail.torn).hexdigest()
+        try:  # noqa: SIM105  # contextlib is not on the run path
             write_new(self.dir_fd, f"torn-{digest}", tail.torn, 0o600)
+        except FileExistsError:
+            pass
         os.fsync(self.dir_fd)
         os.ftruncate(self.fd, tail.end)
         return digest
 
     def _undo(self, size: int) -> None:
         # If this fails too (EIO), the torn line is found and dropped by the next append.
-        with contextlib.suppress(OSError):
+        try:
             os.ftruncate(self.fd, size)
             os.fdatasync(self.fd)
+        except OSError:
+            return
 
     def _line_before(self, end: int) -> tuple[bytes, int, int]:
         """The last line that ends in a newline before offset ``end``: (line, its start, offset behind its newline)."""
@@ -130,15 +139,14 @@ def lock(fd: int, operation: int, path: str, deadline_s: float) -> None:
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-@contextlib.contextmanager
-def open_journal(state_dir: str, lock_timeout_s: float) -> Iterator[Journal]:
-    """The ledger of ``state_dir``, made if missing, locked against every other writer until the end of the block."""
+def with_journal(state_dir: str, lock_timeout_s: float, act: Callable[[Journal], T]) -> T:
+    """What ``act`` returns, given the ledger of ``state_dir``: made if missing, locked against every other writer."""
     dir_fd = open_private_dir(state_dir, "audit")
     path = os.path.join(state_dir, "audit", NAME)
     try:
         fd = _open_locked(dir_fd, path, lock_timeout_s)
         try:
-            yield Journal(fd, dir_fd, path)
+            return act(Journal(fd, dir_fd, path))
         finally:
             os.close(fd)  # unlocks
     except OSError as error:

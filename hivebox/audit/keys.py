@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import binascii
 import errno
-import hashlib
 import os
-from collections.abc import Callable
 
 from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.kernel import libcrypto
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PRIVATE_NAME = "signing.pem"
 PUBLIC_NAME = "signing.pub.pem"
@@ -37,7 +40,7 @@ class Signer(Frozen):
 
 def keyid_of(public: bytes) -> str:
     """SHA-256, in hex, of the key's DER SubjectPublicKeyInfo: ``openssl pkey -pubin -outform DER | sha256sum``."""
-    return hashlib.sha256(_SPKI_PREFIX + public).hexdigest()
+    return sha256(_SPKI_PREFIX + public).hexdigest()
 
 
 def public_to_pem(public: bytes) -> bytes:

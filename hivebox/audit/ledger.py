@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from hivebox.audit import canonical, envelope, journal, statement
 from hivebox.audit.keys import Signer, load_signer
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 
 class Appended(Frozen):
@@ -52,11 +55,14 @@ class Ledger:
         Raises HiveboxError, and then the ledger is as it was: the run must not go on.
         """
         signer = self.prepare()
+
+        def write(opened: journal.Journal) -> Appended:
+            tail = self._recovered(opened, signer, opened.tail(_seq_of))
+            return self._write(opened, signer, tail, (event, run_id, subjects, predicate))
+
         try:
             statement.check_content(run_id, subjects, predicate)
-            with journal.open_journal(self._state_dir, self._lock_timeout_s) as opened:
-                tail = self._recovered(opened, signer, opened.tail(_seq_of))
-                return self._write(opened, signer, tail, (event, run_id, subjects, predicate))
+            return journal.with_journal(self._state_dir, self._lock_timeout_s, write)
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
@@ -79,12 +85,12 @@ class Ledger:
     ) -> Appended:
         event, run_id, subjects, predicate = content
         seq = tail.seq + 1
-        prev = hashlib.sha256(tail.line).hexdigest() if seq else statement.FIRST_PREV
+        prev = sha256(tail.line).hexdigest() if seq else statement.FIRST_PREV
         record = statement.Record(seq, prev, event, run_id, self._clock(), tuple(subjects), dict(predicate))
         payload = statement.encode(record)
         line = envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload)))
         opened.append(line)
-        return Appended(seq, hashlib.sha256(line).hexdigest(), opened.path)
+        return Appended(seq, sha256(line).hexdigest(), opened.path)
 
 
 def _seq_of(line: bytes) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from hivebox.audit import canonical
 from hivebox.audit.envelope import RuleError, require_fields
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 # An identifier, compared byte for byte and never fetched. A change of meaning gets a new number.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from hivebox.audit.statement import Record, boot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _AFTER_COMM_STARTTIME = 19  # field 22 of proc_pid_stat(5), counted behind the command name (which may hold anything)
 
@@ -20,7 +22,7 @@ def identify() -> dict[str, int]:
 def is_running(record: Record) -> bool:
     """True only for a supervisor of this boot that is still there. Other hosts' and namespaces' runs are not."""
     supervisor = record.predicate.get("supervisor")
-    if not isinstance(supervisor, Mapping) or not record.moment.boot_id or record.moment.boot_id != boot_id():
+    if not isinstance(supervisor, dict) or not record.moment.boot_id or record.moment.boot_id != boot_id():
         return False
     pid: Any = supervisor.get("pid")
     ticks: Any = supervisor.get("starttime_ticks")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
 
 from hivebox import __version__
 from hivebox.errors import HiveboxError, from_os_error, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _COMMANDS = {
     "run": "run a script or command in a sandbox",

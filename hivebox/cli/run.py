@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
 
 from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error, printable
@@ -20,7 +18,10 @@ from hivebox.rootfs.store import ensure
 from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hivebox.report import Report, Violation
 
 _OPTIONS = (
@@ -212,8 +213,14 @@ def _progress(chosen: _Chosen) -> Any:
     return show
 
 
+def _pretty(plain: dict[str, Any]) -> str:
+    import json  # noqa: PLC0415  # 5 ms that only these options need: plainjson has no indentation
+
+    return json.dumps(plain, indent=2, sort_keys=True) + "\n"
+
+
 def _print_json(plain: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    sys.stdout.write(_pretty(plain))
     sys.stdout.flush()
 
 
@@ -242,7 +249,7 @@ def _write_report(report: Report, report_fd: int) -> None:
         if stat.S_ISREG(os.fstat(report_fd).st_mode):
             os.ftruncate(report_fd, 0)
         with os.fdopen(report_fd, "w", encoding="utf-8") as file:
-            file.write(json.dumps(report.plain(), indent=2, sort_keys=True) + "\n")
+            file.write(_pretty(report.plain()))
     except OSError as error:
         raise from_os_error("cannot write the report", error, "the run itself is in the audit ledger") from error
 

@@ -7,17 +7,19 @@ path: compiling (``seccomp_compile``, 50 ms for its imports alone) happens on th
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import struct
-from typing import Any
 
 import hivebox
+from hivebox import plainjson
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.kernel.syscall_table import MACHINE
 from hivebox.locations import make_private_dir, state_dir
 from hivebox.policy.model import Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # execveat(2) ignores its sixth register, where a filter can look: one exec, by the launcher alone, passes with a value
 # drawn for that run (patch_exec_magic). The payload cannot guess 64 bits, and the launcher's memory ends with its exec.
@@ -85,7 +87,7 @@ def program_for(policy: Policy) -> tuple[bytes, str]:
     from hivebox.kernel import seccomp_compile  # noqa: PLC0415  # imports pyseccomp: only when needed
 
     program = seccomp_compile.compile_program(policy)
-    digest = hashlib.sha256(program).hexdigest()
+    digest = sha256(program).hexdigest()
     library = seccomp_compile.library_path()
     _write(path, {"key": key, "sha256": digest, "library": library, **_fingerprint(library)}, program)
     return program, digest
@@ -93,15 +95,15 @@ def program_for(policy: Policy) -> tuple[bytes, str]:
 
 def _cache_key(policy: Policy) -> str:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sources = hashlib.sha256()
+    sources = sha256()
     for name in _SOURCES:
         with open(os.path.join(package, name), "rb") as file:
             sources.update(file.read())
     calls = policy.syscalls
-    parts = [hivebox.__version__, MACHINE, sources.hexdigest(), policy.filesystem.work_exec,
+    parts = [hivebox.__version__, os.uname().machine, sources.hexdigest(), policy.filesystem.work_exec,
              sorted({mount.mode for mount in policy.filesystem.mounts}),
              *(sorted(set(names)) for names in (calls.groups, calls.allow, calls.deny))]  # fmt: skip
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return sha256(plainjson.dumps(parts).encode()).hexdigest()
 
 
 def _fingerprint(library: str) -> dict[str, int]:
@@ -115,8 +117,8 @@ def _read(path: str, key: str) -> tuple[bytes, str] | None:
     try:
         with open(path, "rb") as file:
             header_line, _, program = file.read().partition(b"\n")
-        header: dict[str, Any] = json.loads(header_line)
-        digest = hashlib.sha256(program).hexdigest()
+        header: dict[str, Any] = plainjson.loads(header_line)
+        digest = sha256(program).hexdigest()
         library = _fingerprint(header["library"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -131,7 +133,7 @@ def _write(path: str, header: dict[str, Any], program: bytes) -> None:
         for directory in (state_dir(), os.path.join(state_dir(), "cache"), os.path.dirname(path)):
             make_private_dir(directory)
         with open(temporary, "wb") as file:
-            file.write(json.dumps(header).encode() + b"\n" + program)
+            file.write(plainjson.dumps(header).encode() + b"\n" + program)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno not in _CACHE_WRITE_ERRNOS:

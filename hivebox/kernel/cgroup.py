@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Protocol
 
 from hivebox.errors import HiveboxError, errno_text
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 _ROOT = "/sys/fs/cgroup"
 _PREFIX = "hivebox."

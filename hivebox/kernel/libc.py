@@ -23,7 +23,9 @@ _NUMBERS = {
     "landlock_restrict_self": 446,
 }
 
-Argument = int | bytes | ctypes.Array[ctypes.c_char] | ctypes.Structure | None
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Argument = int | bytes | ctypes.Array[ctypes.c_char] | ctypes.Structure | None
 
 
 def _convert(argument: Argument) -> object:

@@ -4,8 +4,13 @@
 libcrypto.so.3 the caller falls back (audit/keys.py). Source: EVP_PKEY_new_raw_private_key(3), EVP_DigestSign(3).
 """
 
+from __future__ import annotations
+
 import ctypes
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EVP_PKEY_ED25519 = 1087
 _PUBLIC_BYTES, _SIGNATURE_BYTES = 32, 64

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import _socket
-import array
-import json
-from typing import Any
+import struct
 
+from hivebox import plainjson
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 4
@@ -47,8 +50,8 @@ class Channel:
 
     def send(self, kind: str, body: dict[str, Any] | None = None, fds: tuple[int, ...] = ()) -> None:
         """sendmsg(2) of one message. Raises OSError when the peer is gone."""
-        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.socket.sendmsg([json.dumps([kind, body or {}]).encode()], ancillary)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
+        self.socket.sendmsg([plainjson.dumps([kind, body or {}]).encode()], ancillary)
 
     def receive(self) -> Message | None:
         """recvmsg(2); None at the end, when every holder of the other end has closed it."""
@@ -59,13 +62,13 @@ class Channel:
         fds: tuple[int, ...] = ()
         pid = 0
         for _level, kind, content in ancillary:
-            numbers = array.array("i")
-            numbers.frombytes(content[: len(content) // 4 * 4])
+            count = len(content) // 4
+            numbers = struct.unpack_from(f"{count}i", content)
             if kind == _socket.SCM_RIGHTS:
-                fds = tuple(numbers)
+                fds = numbers
             elif kind == _socket.SCM_CREDENTIALS:
                 pid = numbers[0]
-        name, body = json.loads(data)
+        name, body = plainjson.loads(data)
         return Message(name, body, fds, pid)
 
     def peer_is_gone(self) -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from collections.abc import Callable
-from functools import partial
 
+from hivebox import plainjson
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.kernel import process
@@ -15,6 +12,13 @@ from hivebox.launch.channel import Channel, Message, body_error
 from hivebox.launch.child import run_init
 from hivebox.plan.plan import Plan
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+else:
+    import _signal as signal  # without the enumerations, which cost 3 ms
 
 _USERNS_HINT = "run `hivebox doctor`: it names the sysctl or policy that restricts user namespaces and the fix"
 
@@ -65,7 +69,7 @@ class Launch:
                 run_init(plan, theirs, exec_error_child_fd)
             self._init_fd = _pidfd_open(self.init_pid)
             for step in plan.steps:
-                _supervised(step, partial(step.attach, self.init_pid))
+                _supervised(step, step.attach, self.init_pid)
             self._channel.send("mapped")
         except BaseException:
             self.abort()
@@ -111,7 +115,7 @@ class Launch:
         # The payload died during its own set-up: its reason is on the other pipe.
         reason = os.read(self._exec_error_fd, 1 << 16)
         if reason:
-            raise body_error(json.loads(reason))
+            raise body_error(plainjson.loads(reason))
         raise HiveboxError("the sandbox died while it was set up", f"expected {kind!r}, got {message}", "report this")
 
 
@@ -123,9 +127,9 @@ def kill(init_fd: int) -> None:
         return
 
 
-def _supervised(step: Step, act: Callable[[], None]) -> None:
+def _supervised(step: Step, act: Callable[..., None], *arguments: int) -> None:
     try:
-        act()
+        act(*arguments)
     except OSError as error:
         raise from_os_error(f"cannot prepare {step.name}", error, "run `hivebox doctor`") from error
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hivebox.frozen import Frozen
 from hivebox.steps.environment import Streams
 from hivebox.steps.execute import Execute
@@ -12,6 +10,10 @@ from hivebox.steps.namespaces import Namespaces
 from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
 from hivebox.steps.workdir import Workdir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Plan(Frozen):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from hivebox.errors import ProfileError
 from hivebox.frozen import Frozen
 from hivebox.policy.grants import is_within
 from hivebox.policy.model import Policy
 from hivebox.units import format_duration, format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _NOWHERE: Mapping[str, str] = {}
 _LARGEST_SIZE = 1 << 62

@@ -8,19 +8,21 @@ against them. Against scripts it is, since the state directory can never be gran
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import math
 import os
-from typing import Any
 
-from hivebox import __version__
+from hivebox import __version__, plainjson
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, ProfileError, from_os_error
 from hivebox.locations import config_dirs, make_private_dir, shipped_dir, state_dir
 from hivebox.policy.bounds import LIMIT_RANGES, enforce_bounds, format_limit, key_of
 from hivebox.policy.grants import check_grants
 from hivebox.policy.model import Limits, Mount, Policy, policy_from_plain, policy_to_plain
 from hivebox.policy.sources import Source, unchanged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FORMAT = 1
 _COMMAND_LINE = "command line"
@@ -51,7 +53,7 @@ def load_policy(name_or_path: str) -> tuple[Policy, tuple[Source, ...]]:
 
 def policy_sha256(policy: Policy) -> str:
     """The digest of the effective policy, in hexadecimal: of the canonical JSON of ``policy_to_plain``."""
-    return hashlib.sha256(_canonical(policy_to_plain(policy))).hexdigest()
+    return sha256(_canonical(policy_to_plain(policy))).hexdigest()
 
 
 def override(
@@ -116,7 +118,7 @@ def check_variable(name: str) -> None:
 
 
 def _canonical(plain: Any) -> bytes:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
+    return plainjson.dumps(plain, sort_keys=True, compact=True).encode()
 
 
 def _cache_key(wanted: str) -> str:
@@ -125,7 +127,7 @@ def _cache_key(wanted: str) -> str:
     with os.scandir(package) as entries:
         code = sorted((entry.name, *_stamp(entry)) for entry in entries if entry.name.endswith(".py"))
     parts = [_FORMAT, __version__, code, wanted, config_dirs(), shipped_dir("profiles")]
-    return hashlib.sha256(_canonical(parts)).hexdigest()[:32]
+    return sha256(_canonical(parts)).hexdigest()[:32]
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -137,7 +139,7 @@ def _read(path: str) -> tuple[Policy, tuple[Source, ...]] | None:
     """None for anything that is not whole or no longer true."""
     try:
         with open(path, "rb") as file:  # pathlib is not on this path
-            cached = json.loads(file.read())
+            cached = plainjson.loads(file.read())
         policy = policy_from_plain(cached["policy"])
         sources = tuple(Source(*entry) for entry in cached["sources"])
         if cached["sha256"] != policy_sha256(policy) or not sources:

@@ -7,9 +7,11 @@ No field is optional for want of a value: a Policy always says what happens.
 
 from __future__ import annotations
 
-from typing import Any
-
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Rootfs(Frozen):

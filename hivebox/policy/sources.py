@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 
+from hivebox.digest import sha256
 from hivebox.errors import ProfileError, from_os_error
 from hivebox.frozen import Frozen
 
@@ -53,7 +53,7 @@ def _unreadable(path: str, error: OSError) -> ProfileError:
 
 def digest(content: bytes | None) -> str:
     """What ``Source.sha256`` holds for a file with this content."""
-    return "" if content is None else hashlib.sha256(content).hexdigest()
+    return "" if content is None else sha256(content).hexdigest()
 
 
 def unchanged(source: Source) -> bool:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hivebox import locations
 from hivebox.errors import HiveboxError, from_os_error
@@ -21,7 +21,10 @@ from hivebox.rootfs import plan as planning
 from hivebox.rootfs import recipe as recipes
 from hivebox.rootfs import stage, store
 from hivebox.rootfs.recipe import Recipe
-from hivebox.rootfs.store import Progress, Tree
+from hivebox.rootfs.store import Tree
+
+if TYPE_CHECKING:
+    from hivebox.rootfs.store import Progress
 
 MANIFEST_FORMAT = 1
 

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import stat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hivebox.errors import HiveboxError, errno_text
 from hivebox.kernel import mount
 from hivebox.rootfs import bytecode
 from hivebox.rootfs.inventory import BYTECODE, DATA, DIR, LINK, Entry, Inventory
-from hivebox.rootfs.store import Progress
+
+if TYPE_CHECKING:
+    from hivebox.rootfs.store import Progress
 
 Row = list[Any]  # [path, "dir" | "file" | "link", mode, size, sha256 or link target]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
 
-from hivebox import locations
+from hivebox import locations, plainjson
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
 
-Progress = Callable[[str, int, int], None]  # phase, done, total (0: not known)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Progress = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
 INDEX_FORMAT = 2
 HOST = "host"
@@ -55,7 +57,7 @@ def trees_dir() -> str:
 
 
 def index_path(recipe: str, interpreter: str) -> str:
-    key = hashlib.sha256(f"{recipe}\0{interpreter}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    key = sha256(f"{recipe}\0{interpreter}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return os.path.join(root_dir(), "index", key + ".json")
 
 
@@ -86,7 +88,7 @@ def read_index(path: str) -> dict[str, Any] | None:
     """None when there is none, or one that another version wrote."""
     try:
         with open(path, "rb") as file:
-            index = json.load(file)
+            index = plainjson.loads(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
@@ -171,7 +173,7 @@ def host_tree(interpreter: str = "") -> Tree:
     if interpreter and not any(os.path.commonpath((real, unit)) == unit for unit in units):
         why = f"{real} is not below {', '.join(units)}"
         raise HiveboxError(f"cannot use {interpreter} with the recipe host", why, "use the recipe python")
-    state = json.dumps([(path, stamp(path)) for path in _HOST_STATE])
+    state = plainjson.dumps([(path, stamp(path)) for path in _HOST_STATE])
     etc = tuple((name, f"/etc/{name}") for name in _HOST_ETC_FILES if os.path.isfile(f"/etc/{name}"))
-    digest = "host:" + hashlib.sha256(state.encode()).hexdigest()
+    digest = "host:" + sha256(state.encode()).hexdigest()
     return Tree(digest, "", HOST, tuple(units), links, interpreter, _HOST_PATH, etc)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.frozen import Frozen
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FIXED = {"HOME": "/tmp", "USER": "hive", "LOGNAME": "hive", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
 

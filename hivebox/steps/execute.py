@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel import process
 from hivebox.steps.environment import Environment
 from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _AT_FDCWD = -100
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel import mount
@@ -15,6 +14,10 @@ from hivebox.steps.rootfs import bind, open_target
 from hivebox.steps.source import READ_ONLY, READ_WRITE, Source
 from hivebox.steps.step import Step
 from hivebox.steps.workdir import Workdir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Through any of these the kernel itself can be spoken to: /proc/PID/root of a host process is the host.
 _KERNEL_FILESYSTEMS = frozenset(

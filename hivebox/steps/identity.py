@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import Any
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import cgroup, process
 from hivebox.locations import make_private_dir
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INSIDE_ID = 1000
 # Above every range that useradd and systemd hand out, below the 2**31 that some file systems mistake for negative.

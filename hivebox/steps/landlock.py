@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.kernel import landlock
 from hivebox.policy.model import Mount
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _READ = landlock.READ_FILE | landlock.READ_DIR | landlock.EXECUTE
 _CHANGE = (

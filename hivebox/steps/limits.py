@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel.cgroup import Cgroup, CgroupV1
 from hivebox.policy.model import Limits as Values
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SLACK = 16
 _STACK = 8 << 20

@@ -5,9 +5,12 @@ from __future__ import annotations
 import _socket
 import fcntl
 import struct
-from typing import Any
 
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import mount
@@ -12,6 +11,10 @@ from hivebox.steps.identity import INSIDE_ID, Identity
 from hivebox.steps.namespaces import HOSTNAME
 from hivebox.steps.source import DEVICE, READ_ONLY, Source
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Any directory that exists on every host will do: the mount is only seen in the new namespace, and only until pivot.
 _STAGING = "/tmp"  # noqa: S108

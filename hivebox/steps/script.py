@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
-from typing import Any
 
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import mount
 from hivebox.steps.rootfs import open_target, write_file
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCRIPT_DIR = "/script"
 _MAX_BYTES = 4 << 20
@@ -44,7 +47,7 @@ class Script(Step):
         if not stat.S_ISREG(status.st_mode):
             raise HiveboxError(f"cannot run {path}", "it is not a regular file", "give a script", exit_code=126)
         self._memfd = os.memfd_create("script", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        digest = hashlib.sha256()
+        digest = sha256()
         size = 0
         while chunk := os.read(handle, 1 << 20):
             digest.update(chunk)

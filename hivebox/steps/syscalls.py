@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel import bpf, seccomp
 from hivebox.policy.model import Syscalls as Values
 from hivebox.steps.limits import CgroupStep
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _KERNEL_QUEUES = ("shmget", "msgget", "semget")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from hivebox.kernel import mount
 from hivebox.steps.step import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 WORK = "/work"
 _HIDDEN = ("work", "tmp", "shm", "overlay")

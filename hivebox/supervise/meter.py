@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 from hivebox.kernel.cgroup import Cgroup, Usage
 from hivebox.policy.model import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
