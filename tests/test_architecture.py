@@ -14,7 +14,7 @@ LAYERS = (
     "errors", "frozen", "plainjson", "digest", "units", "locations", "policy", "kernel", "rootfs", "steps", "plan", "launch", "report", "supervise",
     "audit", "watch", "pipeline", "doctor", "cli", "__main__",
 )  # fmt: skip
-KERNEL_ONLY = {"ctypes", "prctl", "pyseccomp", "seccomp", "pyroute2"}
+KERNEL_ONLY = {"ctypes", "_ctypes", "prctl", "pyseccomp", "seccomp", "pyroute2"}
 # What `hivebox run` imports must stay light: docs/performance.md#imports.
 HEAVY = {
     "dataclasses", "msgspec", "yaml", "subprocess", "pathlib", "tempfile", "shutil", "argparse", "logging",

@@ -1,13 +1,16 @@
-"""libc through ctypes: errno as OSError, and system calls that libc does not wrap."""
+"""libc: errno as OSError, and system calls that libc does not wrap."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+from hivebox.kernel import foreign
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hivebox.kernel.foreign import Argument
+
+_LIBC = foreign.load(None)
 _MACHINE = os.uname().machine
 # Numbers above 423 are the same on every architecture; only the older ones differ.
 _NUMBERS = {
@@ -23,22 +26,10 @@ _NUMBERS = {
     "landlock_restrict_self": 446,
 }
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Argument = int | bytes | ctypes.Array[ctypes.c_char] | ctypes.Structure | None
-
-
-def _convert(argument: Argument) -> object:
-    if isinstance(argument, int):
-        return ctypes.c_long(argument)
-    if isinstance(argument, ctypes.Structure):
-        return ctypes.byref(argument)
-    return argument
-
 
 def _checked(result: int, name: str, detail: str) -> int:
     if result == -1:
-        number = ctypes.get_errno()
+        number = foreign.get_errno()
         raise OSError(number, os.strerror(number), f"{name}({detail})")
     return result
 
@@ -48,9 +39,9 @@ def syscall(name: str, *arguments: Argument, detail: str = "") -> int:
     number = _NUMBERS.get(name)
     if number is None:
         raise OSError(38, os.strerror(38), f"{name}({_MACHINE})")
-    return _checked(_libc.syscall(ctypes.c_long(number), *map(_convert, arguments)), name, detail)
+    return _checked(foreign.call(_LIBC, "syscall", foreign.Long, number, *arguments), name, detail)
 
 
 def call(name: str, *arguments: Argument, detail: str = "") -> int:
     """A libc function that answers -1 and errno on failure."""
-    return _checked(getattr(_libc, name)(*map(_convert, arguments)), name, detail)
+    return _checked(foreign.call(_LIBC, name, foreign.Int, *arguments), name, detail)

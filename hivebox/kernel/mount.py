@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import struct
 
 from hivebox.kernel.libc import call, syscall
 
@@ -24,18 +24,8 @@ _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 2, 4, 8, 0x10
 _RESOLVE_NO_XDEV = 1
 
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = [
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    ]
+_OPEN_HOW = struct.Struct("=3Q")  # struct open_how: flags, mode, resolve
+_MOUNT_ATTR = struct.Struct("=4Q")  # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
 
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str = "") -> None:
@@ -55,8 +45,8 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def _openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return syscall("openat2", dir_fd, os.fsencode(path), how, ctypes.sizeof(how), detail=path)
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
+    return syscall("openat2", dir_fd, os.fsencode(path), how, len(how), detail=path)
 
 
 def open_no_symlinks(path: str, flags: int) -> int:
@@ -92,6 +82,6 @@ def move_mount(mount_fd: int, target_fd: int) -> None:
 def mount_setattr(mount_fd: int, attr_set: int, *, recursive: bool = True, userns_fd: int = 0) -> None:
     """mount_setattr(2) on the mount at ``mount_fd``, which also becomes private: a copy of a shared mount would carry
     what is mounted in the sandbox to the host, and the reverse. ``userns_fd`` goes with MOUNT_ATTR_IDMAP."""
-    attr = _MountAttr(attr_set, 0, MS_PRIVATE, userns_fd)
+    attr = _MOUNT_ATTR.pack(attr_set, 0, MS_PRIVATE, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    syscall("mount_setattr", mount_fd, b"", flags, attr, ctypes.sizeof(attr), detail=f"fd {mount_fd}")
+    syscall("mount_setattr", mount_fd, b"", flags, attr, len(attr), detail=f"fd {mount_fd}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
+from hivebox.kernel.foreign import String, api
 from hivebox.kernel.libc import call, syscall
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
@@ -27,17 +27,16 @@ def clone(flags: int) -> int:
     interpreter is told through its own C API (PyOS_BeforeFork and its pair), as ``os.fork`` does. The caller must be
     single-threaded: glibc's own fork handlers do not run.
     """
-    api = ctypes.pythonapi
-    api.PyOS_BeforeFork()
+    api("PyOS_BeforeFork")
     try:
         pid = syscall("clone", flags | _SIGCHLD, 0, 0, 0, 0, detail=hex(flags))
     except OSError:
-        api.PyOS_AfterFork_Parent()
+        api("PyOS_AfterFork_Parent")
         raise
     if pid == 0:
-        api.PyOS_AfterFork_Child()
+        api("PyOS_AfterFork_Child")
     else:
-        api.PyOS_AfterFork_Parent()
+        api("PyOS_AfterFork_Parent")
     return pid
 
 
@@ -96,22 +95,25 @@ def drop_capabilities() -> None:
 
 def last_capability() -> int:
     """The highest capability number of the running kernel."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-        return int(file.read())
+    handle = os.open("/proc/sys/kernel/cap_last_cap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(handle, 16))
+    finally:
+        os.close(handle)
 
 
 def execveat(dir_fd: int, path: str, argv: list[bytes], envp: list[bytes], magic: int) -> None:
     """execveat(2) with ``magic`` in the sixth, unused register, where only a seccomp filter looks. Returns only
     by raising OSError."""
-    argv_array = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
-    envp_array = (ctypes.c_char_p * (len(envp) + 1))(*envp, None)
+    argv_array = (String * (len(argv) + 1))(*argv, None)
+    envp_array = (String * (len(envp) + 1))(*envp, None)
     signed = magic - (1 << 64) if magic >= 1 << 63 else magic
     syscall(
         "execveat",
         dir_fd,
         os.fsencode(path),
-        ctypes.cast(argv_array, ctypes.c_char_p),  # type: ignore[arg-type]  # any pointer will do
-        ctypes.cast(envp_array, ctypes.c_char_p),  # type: ignore[arg-type]
+        argv_array,
+        envp_array,
         0,
         signed,
         detail=path,

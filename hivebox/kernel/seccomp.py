@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import struct
 
 from hivebox.frozen import Frozen
+from hivebox.kernel.foreign import Short, String, Structure
 from hivebox.kernel.libc import syscall
 
 _SECCOMP_SET_MODE_FILTER = 1
@@ -20,8 +20,8 @@ _NOTIF = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif, linux/seccomp.h
 _RESPONSE = struct.Struct("=QqiI")
 
 
-class _Program(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+class _Program(Structure):
+    _fields_ = (("len", Short), ("filter", String))
 
 
 class RefusedCall(Frozen):

@@ -73,14 +73,10 @@ def _detach_from_caller(kept_fds: set[int]) -> None:
         os.closerange(lower, kept)
         lower = kept + 1
     os.closerange(lower, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], lower))
-    _reset_signals({signal.SIGCHLD})
-    process.set_name(_PR_NAME)
-
-
-def _reset_signals(blocked: set[int]) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
+    process.set_name(_PR_NAME)
 
 
 def _apply(step: Step, act: Callable[[], None]) -> None:
@@ -94,7 +90,7 @@ def _apply(step: Step, act: Callable[[], None]) -> None:
 
 def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     try:
-        _reset_signals(set())
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())  # what each signal does is the default since init's start
         control_fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, CONTROL_FD)
         if control_fd != CONTROL_FD:
             raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
