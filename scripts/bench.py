@@ -1,12 +1,15 @@
 """make bench: cold start and steady CPU, each as a ratio to the bare thing measured right beside it.
 
-Every sandboxed run is paired with a bare one, in turn; the ratio is the median of the pairs' ratios, so that a slow
-spell of the machine hits both sides.
+Sandboxed and bare runs come in pairs, in random order, after a warm-up of both. The verdict is the median of the pairs'
+ratios: a slow spell of the machine hits both sides of a pair. Beside it: the ratio that 95 % of the pairs stay below,
+the ratio of the fastest runs (what the code costs when nothing disturbs it), and the ratio of the median CPU seconds,
+which other load on the machine changes least.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -18,67 +21,91 @@ import time
 
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
 BURN = "n = 0\nfor i in range(3_000_000): n += i"
-INNER = f"import time; b = time.perf_counter(); exec({BURN!r}); print(time.perf_counter() - b)"
+INNER = (
+    f"import time; b = time.perf_counter(), time.process_time(); exec({BURN!r}); "
+    "print(time.perf_counter() - b[0], time.process_time() - b[1])"
+)
+WARM_UP = 3
+# PYTHONDONTWRITEBYTECODE and its like would be measured, and only on one side: the bare interpreter runs with -I.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+LINES = (
+    ("cold", "`hivebox run -- true` against `python3 -I -S -c pass`", 6.0),
+    ("cpu", "a steady CPU loop inside against bare", 1.01),
+)
 
 
-def wall_s(argv: list[str]) -> float:
-    """From before the spawn to the end of the wait."""
+def start_up(argv: list[str]) -> tuple[float, float]:
+    """(wall, CPU) seconds from before the spawn to the end of the wait; the CPU time of all its waited-for children."""
     before = time.perf_counter()
-    pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
-    _, status = os.waitpid(pid, 0)
+    null = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    pid = os.posix_spawn(argv[0], argv, ENVIRONMENT, file_actions=null)
+    _, status, usage = os.wait4(pid, 0)
     if status:
         raise SystemExit(f"{argv} ended with status {status}")
-    return time.perf_counter() - before
+    return time.perf_counter() - before, usage.ru_utime + usage.ru_stime
 
 
-def inner_s(argv: list[str]) -> float:
-    """Seconds that the payload measures itself: start-up does not count."""
-    return float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+def inside(argv: list[str]) -> tuple[float, float]:
+    """(wall, CPU) seconds that the payload measures itself: start-up does not count."""
+    printed = subprocess.run(argv, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout
+    wall_s, cpu_s = map(float, printed.split())
+    return wall_s, cpu_s
 
 
-def paired(measure, bare: list[str], boxed: list[str], runs: int) -> dict[str, float]:
-    """Medians in seconds, and the ratio of pairs."""
-    pairs = []
-    for _ in range(runs):
-        order = [("bare", bare), ("boxed", boxed)]
-        random.shuffle(order)
-        pairs.append({name: measure(argv) for name, argv in order})
+def in_pairs(measure, bare: list[str], boxed: list[str], pairs: int) -> dict[str, float]:
+    """Seconds and ratios."""
+    for _ in range(WARM_UP):
+        measure(boxed), measure(bare)
+    runs: dict[str, list[tuple[float, float]]] = {"bare": [], "boxed": []}
+    for _ in range(pairs):
+        for name, argv in random.sample([("bare", bare), ("boxed", boxed)], 2):
+            runs[name].append(measure(argv))
+    return summary(runs["bare"], runs["boxed"])
+
+
+def summary(bare: list[tuple[float, float]], boxed: list[tuple[float, float]]) -> dict[str, float]:
+    """Of (wall, CPU) seconds in the order of the pairs."""
+    ratios = sorted(inner[0] / outer[0] for inner, outer in zip(boxed, bare, strict=True))
     return {
-        "bare_s": statistics.median(pair["bare"] for pair in pairs),
-        "hivebox_s": statistics.median(pair["boxed"] for pair in pairs),
-        "ratio": statistics.median(pair["boxed"] / pair["bare"] for pair in pairs),
-        "best_ratio": min(pair["boxed"] for pair in pairs) / min(pair["bare"] for pair in pairs),
+        "pairs": len(ratios),
+        "bare_s": statistics.median(wall for wall, _ in bare),
+        "hivebox_s": statistics.median(wall for wall, _ in boxed),
+        "ratio": statistics.median(ratios),
+        "p95_ratio": ratios[min(len(ratios) - 1, round(len(ratios) * 0.95))],
+        "best_ratio": min(boxed)[0] / min(bare)[0],
+        "cpu_ratio": statistics.median(cpu for _, cpu in boxed) / statistics.median(cpu for _, cpu in bare),
+    }
+
+
+def measure_all(cold_pairs: int, cpu_pairs: int) -> dict[str, dict[str, float]]:
+    python = os.path.realpath(sys.executable)
+    run = [HIVEBOX, "run", "--"]
+    return {
+        "cold": in_pairs(start_up, [python, "-I", "-S", "-c", "pass"], [*run, "true"], cold_pairs),
+        "cpu": in_pairs(inside, [python, "-I", "-c", INNER], [*run, "python3", "-I", "-c", INNER], cpu_pairs),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=40)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=100, help="of cold starts; a quarter as many CPU loops")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    python = os.path.realpath(sys.executable)
-    wall_s([HIVEBOX, "run", "--", "true"])  # builds the root, fills the caches
-    results = {
-        "cold": paired(
-            wall_s, [python, "-I", "-S", "-c", "pass"], [HIVEBOX, "run", "--", "true"], options.runs
-        ),
-        "cpu": paired(
-            inner_s, [python, "-I", "-c", INNER], [HIVEBOX, "run", "--", "python3", "-I", "-c", INNER],
-            options.runs,
-        ),
-    }  # fmt: skip
+    package = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hivebox")
+    compileall.compile_dir(package, quiet=1)  # as an installation does
+    results = measure_all(options.pairs, max(options.pairs // 4, 1))
     if options.json:
         print(json.dumps(results, indent=2))
         return
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {options.runs} pairs")
-    for name, what, line in (
-        ("cold", "`hivebox run -- true` against `python3 -I -S -c pass`", 6.0),
-        ("cpu", "a CPU loop inside against bare", 1.01),
-    ):
+    print(
+        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]}"
+    )
+    for name, what, line in LINES:
         row = results[name]
         print(
-            f"{what}: {row['hivebox_s'] * 1000:.1f} ms against {row['bare_s'] * 1000:.1f} ms, "
-            f"ratio {row['ratio']:.3f} (best runs {row['best_ratio']:.3f}; line {line:g})"
+            f"{what}: {row['ratio']:.2f} times (line {line:g}); p95 {row['p95_ratio']:.2f}, best "
+            f"{row['best_ratio']:.2f}, CPU {row['cpu_ratio']:.2f}; {row['hivebox_s'] * 1000:.1f} ms against "
+            f"{row['bare_s'] * 1000:.1f} ms, {row['pairs']} pairs"
         )
 
 
