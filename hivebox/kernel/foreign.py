@@ -70,8 +70,10 @@ class _Function(CFuncPtr):
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
 
 
-class _PythonFunction(CFuncPtr):
-    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_PYTHONAPI
+class _LockedFunction(CFuncPtr):
+    """Called without letting go of the interpreter's lock."""
+
+    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO | FUNCFLAG_PYTHONAPI
 
 
 def load(name: str | None) -> int:
@@ -85,15 +87,16 @@ def _convert(argument: Argument) -> object:
     return byref(argument) if isinstance(argument, Structure | Long) else argument
 
 
-def call(library: int, name: str, result: type[_SimpleCData[Any]], *arguments: Argument) -> Any:
+def call(library: int, name: str, result: type[_SimpleCData[Any]], *arguments: Argument, locked: bool = False) -> Any:
     """The function ``name`` with these arguments: integers in whole registers, structures and Long by reference.
 
-    Raises OSError when the library has no such function. What the call left in errno is ``get_errno()``."""
-    function = _Function(dlsym(library, name))
+    ``locked`` keeps other threads of this interpreter from running meanwhile. Raises OSError when the library has no
+    such function. What the call left in errno is ``get_errno()``."""
+    function = (_LockedFunction if locked else _Function)(dlsym(library, name))
     function.restype = result
     return function(*map(_convert, arguments))
 
 
 def api(name: str) -> None:
     """A function of the interpreter's own C API without arguments or result, with the lock held."""
-    _PythonFunction(dlsym(load(None), name))()
+    call(load(None), name, Int, locked=True)

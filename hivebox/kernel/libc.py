@@ -34,12 +34,13 @@ def _checked(result: int, name: str, detail: str) -> int:
     return result
 
 
-def syscall(name: str, *arguments: Argument, detail: str = "") -> int:
-    """syscall(2) by name. Raises OSError (ENOSYS on an architecture whose number is not known here)."""
+def syscall(name: str, *arguments: Argument, detail: str = "", locked: bool = False) -> int:
+    """syscall(2) by name; ``locked`` as in foreign.call. Raises OSError (ENOSYS on an architecture whose number is not
+    known here)."""
     number = _NUMBERS.get(name)
     if number is None:
         raise OSError(38, os.strerror(38), f"{name}({_MACHINE})")
-    return _checked(foreign.call(_LIBC, "syscall", foreign.Long, number, *arguments), name, detail)
+    return _checked(foreign.call(_LIBC, "syscall", foreign.Long, number, *arguments, locked=locked), name, detail)
 
 
 def call(name: str, *arguments: Argument, detail: str = "") -> int:

@@ -24,12 +24,13 @@ def clone(flags: int) -> int:
     """clone(2) without a shared address space, as fork(2) but into new namespaces: 0 in the child.
 
     unshare(2) and fork(2) would need a second process, since CLONE_NEWPID only takes effect for children. The
-    interpreter is told through its own C API (PyOS_BeforeFork and its pair), as ``os.fork`` does. The caller must be
-    single-threaded: glibc's own fork handlers do not run.
+    interpreter is told through its own C API (PyOS_BeforeFork and its pair), as ``os.fork`` does, and its lock is held
+    during the call: a thread that took it meanwhile would hold it in the child for ever. The caller must be
+    single-threaded all the same: another thread may ask for the lock just then, and glibc's fork handlers do not run.
     """
     api("PyOS_BeforeFork")
     try:
-        pid = syscall("clone", flags | _SIGCHLD, 0, 0, 0, 0, detail=hex(flags))
+        pid = syscall("clone", flags | _SIGCHLD, 0, 0, 0, 0, detail=hex(flags), locked=True)
     except OSError:
         api("PyOS_AfterFork_Parent")
         raise
