@@ -1,7 +1,7 @@
 """Write .venv/bin/hivebox so that it starts without `site`, whose work is done here, once (1.5 ms).
 
-Called by scripts/setup. What pip installs (bin/hivebox as it is) works the same, and stays where this cannot be written:
-a first line with blanks in it, or a long one, is no interpreter's path to the kernel (execve(2)).
+Called by scripts/setup. What pip installs (bin/hivebox as it is) works the same, and stays where this cannot be
+written: a first line with blanks in it, or a long one, is no interpreter to the kernel (execve(2)).
 """
 
 from __future__ import annotations
