@@ -55,7 +55,8 @@ class Output(Frozen):
 
 class Ending(Frozen):
     """How the payload ended. Exactly one of ``exit_code`` and ``signal`` is set once it has started. CPU in seconds,
-    sizes in bytes, of the script's tree alone; ``pids_peak`` 0 means that this host does not count it."""
+    sizes in bytes, of the script's tree alone; ``pids_peak`` 0 means that this host does not count it. ``stall_*``: for
+    so long at least one thread waited for that resource (PSI); None where the kernel does not say."""
 
     outcome: str
     exit_code: int | None = None
@@ -68,6 +69,9 @@ class Ending(Frozen):
     pids_peak: int = 0
     io_read_bytes: int = 0
     io_write_bytes: int = 0
+    stall_cpu_s: float | None = None
+    stall_memory_s: float | None = None
+    stall_io_s: float | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     violations: tuple[Violation, ...] = ()

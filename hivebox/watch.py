@@ -73,6 +73,7 @@ def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
         launch.abort()
         raise
     try:
+        about.plan.cgroup.reap()
         sandbox = launch.wait_ready()
     except BaseException as error:
         record.append("finished", _unfinished(error, controls, started=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hivebox.errors import HiveboxError
-from hivebox.kernel.cgroup import CgroupV1
+from hivebox.kernel import cgroup
 from hivebox.kernel.mount import MNT_DETACH, umount2
 from hivebox.pipeline import Inputs, run
 from hivebox.plan.plan import Plan
@@ -117,7 +117,7 @@ def purge(directory: Path) -> None:
 def cgroup_available() -> bool:
     """True where this user can make a run's control group."""
     try:
-        CgroupV1("probe", memory_bytes=1 << 30, pids=10, cpus=0.0).close()
+        cgroup.make("probe", cgroup.GroupLimits(1 << 30, 10)).close()
     except HiveboxError:
         return False
     return True

@@ -10,7 +10,7 @@ from hivebox.doctor import causes, host
 from hivebox.doctor.attempt import attempt
 from hivebox.doctor.finding import Cause, Verdict, degraded, missing, ok
 from hivebox.errors import HiveboxError
-from hivebox.kernel.cgroup import CgroupV1, own_groups
+from hivebox.kernel.cgroup import GroupLimits, make, own_groups
 from hivebox.policy.model import Policy
 
 _ROOT = "/sys/fs/cgroup"
@@ -48,7 +48,7 @@ def pids_peak(policy: Policy) -> Verdict:  # noqa: ARG001
 
 def _limit_one(cpus: float) -> dict[str, Any]:
     """A group for one process: a second one must be refused."""
-    group = CgroupV1("doctor", memory_bytes=_MEMORY_BYTES, pids=1, cpus=cpus)
+    group = make("doctor", GroupLimits(_MEMORY_BYTES, 1, cpus))
     try:
         pid = os.fork()
         if pid == 0:

@@ -37,8 +37,10 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     """PID 1. Never returns."""
     try:
         _detach_from_caller({channel.fileno(), exec_error_fd, *plan.child_fds()})
-        if channel.receive() is None:
+        mapped = channel.receive()
+        if mapped is None:
             os._exit(_FAILED)  # the supervisor died before it mapped our user
+        plan.cgroup.accept(mapped.fds)
         for step in plan.steps:
             _apply(step, step.enter_init)
         for step in plan.steps:
@@ -50,7 +52,7 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         payload_pid = os.fork()
         if payload_pid == 0:
             _run_payload(plan, channel, exec_error_fd)
-        for handle in (exec_error_fd, *plan.cgroup.child_fds(), *plan.streams.child_fds()):
+        for handle in (exec_error_fd, *plan.cgroup.join_fds(), *plan.streams.child_fds()):
             os.close(handle)
         _drop_privileges(plan)
         _reap(payload_pid, plan.wall_time_s, channel)

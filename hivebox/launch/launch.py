@@ -70,7 +70,7 @@ class Launch:
             self._init_fd = _pidfd_open(self.init_pid)
             for step in plan.steps:
                 _supervised(step, step.attach, self.init_pid)
-            self._channel.send("mapped")
+            self._channel.send("mapped", fds=plan.cgroup.late_fds())
         except BaseException:
             self.abort()
             raise

@@ -43,9 +43,10 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
     Raises HiveboxError."""
     identity = Identity(state)
     limits = policy.limits
-    cgroup = CgroupStep(limits, run_id)
     namespaces = Namespaces()
     mounts = policy.filesystem.mounts
+    reached = (*(mount.source for mount in mounts), *(tree.path + unit for unit in tree.mounts))
+    cgroup = CgroupStep(limits, run_id, reached)
     workdir = Workdir(
         size_bytes=limits.workdir_size_bytes,
         inodes=limits.workdir_inodes,

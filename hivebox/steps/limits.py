@@ -6,7 +6,8 @@ import os
 import resource
 
 from hivebox.errors import HiveboxError
-from hivebox.kernel.cgroup import Cgroup, CgroupV1
+from hivebox.kernel import cgroup
+from hivebox.kernel.cgroup import WAYS, Cgroup, GroupLimits, IoLimits
 from hivebox.policy.model import Limits as Values
 from hivebox.steps.step import Step
 
@@ -23,37 +24,78 @@ class CgroupStep(Step):
 
     name = "cgroup"
 
-    def __init__(self, values: Values, run_id: str) -> None:
+    def __init__(self, values: Values, run_id: str, paths: tuple[str, ...] = ()) -> None:
+        """``paths``: those of the host that the script reaches, whose disks ``limits.io_*`` are about."""
         self._values = values
         self._run_id = run_id
+        self._paths = paths
+        self._io = IoLimits()
+        self.ways = WAYS
         self.group: Cgroup | None = None
         self.refused = ""
 
     def describe(self) -> dict[str, Any]:
-        backend = self.group.backend if self.group else "poll"
-        plain: dict[str, Any] = {"backend": backend}
-        if self.refused:
-            plain["reason"] = self.refused
+        if self.group is None:
+            return {"backend": "poll", "reason": self.refused} if self.refused else {"backend": "poll"}
+        plain: dict[str, Any] = {"backend": self.group.backend, "group": self.group.place}
+        if self.group.refused:
+            plain["passed_over"] = dict(self.group.refused)
+        if self._io.wanted:
+            plain["io"] = self._io._asdict()
         return plain
 
     def prepare(self) -> None:
         values = self._values
+        limits = GroupLimits(values.memory_bytes, values.pids, values.cpus, self._io)
         try:
-            self.group = CgroupV1(self._run_id, memory_bytes=values.memory_bytes, pids=values.pids, cpus=values.cpus)
+            self.group = cgroup.make(self._run_id, limits, self.ways)
         except HiveboxError as error:
-            if values.without_cgroup == "refuse":
-                raise
-            if values.cpus:
-                raise HiveboxError("cannot limit CPU bandwidth", error.why, error.hint) from error
-            self.refused = error.why
+            self._do_without(error)
+
+    def attach(self, pid: int) -> None:
+        if self.group:
+            try:
+                self.group.attach(pid)
+            except HiveboxError as error:
+                self.release()
+                self._do_without(error)
+
+    def _do_without(self, error: HiveboxError) -> None:
+        """Raises where the policy wants a control group, or what only one can do."""
+        values = self._values
+        if values.without_cgroup == "refuse":
+            raise error
+        for wanted, what in ((values.cpus, "CPU bandwidth"), (self._io.wanted, "disk I/O")):
+            if wanted:
+                raise HiveboxError(f"cannot limit {what}", f"{error.what}: {error.why}", error.hint) from error
+        self.refused = error.why
 
     def child_fds(self) -> tuple[int, ...]:
-        return self.group.join_fds if self.group else ()
+        return self.group.join_fds if self.group and not self.group.late else ()
+
+    def late_fds(self) -> tuple[int, ...]:
+        """In the supervisor, after ``attach``: what goes to init with the word that it may go on."""
+        return self.group.join_fds if self.group and self.group.late else ()
+
+    def accept(self, late_fds: tuple[int, ...]) -> None:
+        """In init: the supervisor's ``late_fds``. None where a group was hoped for means that there is none."""
+        if self.group and self.group.late:
+            self.group.join_fds = late_fds
+            self.group = self.group if late_fds else None
 
     def apply_payload(self) -> None:
-        for handle in self.child_fds():
+        for handle in self.join_fds():
             os.write(handle, b"0")
             os.close(handle)
+
+    def join_fds(self) -> tuple[int, ...]:
+        """In the sandbox: what the payload joins by, and init closes when it has forked."""
+        return self.group.join_fds if self.group else ()
+
+    def reap(self) -> None:
+        """In the supervisor, while it would only wait: remove what killed ones left."""
+        if self.group:
+            self.group.reap()
 
     def release(self) -> None:
         if self.group:

@@ -16,7 +16,8 @@ else:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _POLL_INTERVAL_S = 0.02
-_PIDS_INTERVAL_S = 0.05
+_SAMPLE_INTERVAL_S = 0.05
+_IDLE_INTERVAL_S = 1.0
 _SHORTEST_S = 0.005
 
 
@@ -36,22 +37,25 @@ class Meter(Protocol):
 
 
 class CgroupMeter:
-    """The kernel stops memory and processes at their limits and wakes us for memory. The rest is looked at: a refused
-    fork every ``_PIDS_INTERVAL_S``, CPU time as often as it could run out."""
+    """The kernel stops memory and processes at their limits. What it does not wake us for is looked at: CPU time as
+    often as it could run out, and, where the group ``polls``, refused forks and sampled peaks."""
 
     def __init__(self, group: Cgroup) -> None:
         self.mechanism = group.backend
         self._group = group
         self._cpus = os.cpu_count() or 1
+        self._interval_s = _SAMPLE_INTERVAL_S if group.polls else _IDLE_INTERVAL_S
 
     def over(self, limits: Limits) -> str:
-        if self._group.reached("pids"):
-            return "pids"
+        if self._group.polls:
+            self._group.sample()
+            if self._group.reached("pids"):
+                return "pids"
         return "cpu_time" if self._group.cpu_time_s() >= limits.cpu_time_s else ""
 
     def next_check_s(self, limits: Limits) -> float:
         soonest = (limits.cpu_time_s - self._group.cpu_time_s()) / self._cpus
-        return min(max(soonest, _SHORTEST_S), _PIDS_INTERVAL_S)
+        return min(max(soonest, _SHORTEST_S), self._interval_s)
 
     def usage(self) -> Usage:
         return self._group.usage()

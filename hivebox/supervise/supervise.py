@@ -201,6 +201,8 @@ class Supervision:
 
     def _kill(self) -> None:
         kill(self._sandbox.init_fd)
+        if self._group:
+            self._group.kill()
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -231,8 +233,10 @@ class Supervision:
             self._kill()  # also when it was being ended for another reason, at its leisure
 
     def _on_limit(self, limit: str, handle: int) -> None:
-        self._unwatch(handle)
-        self._stop_for(limit)
+        """The file of events changes for lesser ones too."""
+        if self._group and self._group.reached(limit):
+            self._unwatch(handle)
+            self._stop_for(limit)
 
     def _on_signal(self, wakeup_fd: int) -> None:
         """Pass the first one on and give the payload a moment; end it at the second."""

@@ -170,6 +170,6 @@ def test_usage_of_a_known_tree_is_within_ten_percent(runner: Runner, backend) ->
 
 
 def test_without_cgroup_refuse_stops_the_run(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hivebox.kernel.cgroup._ROOT", "/nonexistent")
+    monkeypatch.setattr("hivebox.kernel.cgroup.v1._ROOT", "/nonexistent")
     with pytest.raises(HiveboxError, match="control group"):
         runner.command("true", policy=policy(limits=LIMITS._replace(without_cgroup="refuse")))

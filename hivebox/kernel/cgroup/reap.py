@@ -1,0 +1,86 @@
+"""Removing the groups of supervisors that died without doing so.
+
+A group says in its name who made it: a pid, that process's start time (so a reused pid is another process), and the
+PID namespace in which the two mean anything. Groups of another namespace, of another user, or with a name that no
+hivebox gives, are not touched: whoever shares our parent may call its own groups anything. The sandbox of a dead
+supervisor is dead or dying (PDEATHSIG), so killing what is left is a last resort.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from hivebox.kernel.cgroup import PREFIX, pid_namespace, read, remove, start_time, write
+
+_GONE_OR_NOT_OURS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EBUSY}
+
+
+def reap(first: str, *others: str) -> None:
+    """``first`` is the directory in which a run's first group is made and its last removed (in v1, of ``memory``);
+    ``others`` hold groups of the same names."""
+    for name in os.listdir(first):
+        if _is_abandoned(first, name):
+            for parent in (*reversed(others), first):
+                _remove(f"{parent}/{name}")
+
+
+def _is_abandoned(parent: str, name: str) -> bool:
+    parts = name.split(".")
+    if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:4]):
+        return False
+    try:
+        mine = os.stat(f"{parent}/{name}").st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
+    return mine and int(parts[3]) == pid_namespace() and start_time(int(parts[1])) != parts[2]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def _remove(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            _empty(path)
+        elif error.errno not in _GONE_OR_NOT_OURS:
+            raise
+
+
+def _empty(path: str) -> None:
+    """Kill what is in it and the groups below it, and remove them."""
+    try:
+        _kill(path)
+        for directory, _, _ in os.walk(path, topdown=False):
+            remove(directory)
+    except OSError as error:
+        if error.errno not in _GONE_OR_NOT_OURS:
+            raise
+
+
+def _kill(path: str) -> None:
+    """cgroup.kill(v2) for the whole subtree; in v1 one by one, as it is when a process cannot fork: init is dead."""
+    try:
+        write(f"{path}/cgroup.kill", "1")
+    except FileNotFoundError:
+        for pid in read(f"{path}/cgroup.procs").split():
+            _kill_member(int(pid), path)
+
+
+def _kill_member(pid: int, path: str) -> None:
+    """The descriptor names one process for good; only then is it asked whether that one is still in the group."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if str(pid) in read(f"{path}/cgroup.procs").split():
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
