@@ -82,10 +82,19 @@ def leftovers() -> set[str]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     for directory, names, _ in os.walk("/sys/fs/cgroup"):
-        found |= {f"cgroup {directory}/{name}" for name in names if name.startswith("hivebox.")}
+        found |= {f"cgroup {directory}/{name}" for name in names if _is_of_a_run(name)}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         found.add("mount " + " ".join(line.split()[3:5]))
     return found
+
+
+def _is_of_a_run(group: str) -> bool:
+    """A group of a run, or a scope that systemd made for one; not the leaf of a supervisor that still lives."""
+    if group.startswith("hivebox-") and group.endswith(".scope"):
+        return True
+    parts = group.split(".")
+    is_leaf = parts[-1] == "self" and cgroup.start_time(int(parts[1])) == parts[2]
+    return group.startswith(cgroup.PREFIX) and not is_leaf
 
 
 def sandboxes(marker: str) -> list[int]:
@@ -114,10 +123,15 @@ def purge(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def cgroup_available() -> bool:
-    """True where this user can make a run's control group."""
+def cgroup_available(ways: tuple[str, ...] = cgroup.WAYS) -> bool:
+    """True where this user can make a run's control group, in one of these ways."""
+    return not no_cgroup(ways)
+
+
+def no_cgroup(ways: tuple[str, ...]) -> str:
+    """Why this user can make no control group in these ways, "" if they can."""
     try:
-        cgroup.make("probe", cgroup.GroupLimits(1 << 30, 10)).close()
-    except HiveboxError:
-        return False
-    return True
+        cgroup.make("probe", cgroup.GroupLimits(1 << 30, 10), ways).close()
+    except HiveboxError as error:
+        return f"{error.what}: {error.why}"
+    return ""

@@ -31,6 +31,10 @@ _OPTIONS = (
     Option("--memory", "SIZE", "memory limit of the whole tree, as 256M"),
     Option("--pids", "N", "limit of processes and threads"),
     Option("--cpus", "N", "CPU bandwidth, as 1.5"),
+    Option("--io-read", "SIZE", "bytes read from each disk in a second, as 10M"),
+    Option("--io-write", "SIZE", "bytes written to each disk in a second"),
+    Option("--io-read-ops", "N", "read operations on each disk in a second"),
+    Option("--io-write-ops", "N", "write operations on each disk in a second"),
     Option("--file-size", "SIZE", "largest file it may write"),
     Option("--workdir-size", "SIZE", "size of its work directory, /tmp and /dev/shm together"),
     Option("--output-size", "SIZE", "limit of stdout and stderr together"),
@@ -54,10 +58,13 @@ _LIMITS = (
     ("--timeout", "wall_time_s", parse_duration),
     ("--cpu-time", "cpu_time_s", parse_duration),
     ("--memory", "memory_bytes", parse_size),
+    ("--io-read", "io_read_bytes_s", parse_size),
+    ("--io-write", "io_write_bytes_s", parse_size),
     ("--file-size", "file_size_bytes", parse_size),
     ("--workdir-size", "workdir_size_bytes", parse_size),
     ("--output-size", "output_size_bytes", parse_size),
 )
+_COUNTS = (("--pids", "pids"), ("--io-read-ops", "io_read_ops_s"), ("--io-write-ops", "io_write_ops_s"))
 
 
 class _Chosen(Frozen):
@@ -115,8 +122,9 @@ def _limits(chosen: _Chosen) -> dict[str, float | int]:
     limits: dict[str, float | int] = {
         field: read(chosen.one(option)) for option, field, read in _LIMITS if chosen.has(option)
     }
-    if chosen.has("--pids"):
-        limits["pids"] = _count("--pids", chosen.one("--pids"))
+    for option, field in _COUNTS:
+        if chosen.has(option):
+            limits[field] = _count(option, chosen.one(option))
     if chosen.has("--cpus"):
         limits["cpus"] = _number("--cpus", chosen.one("--cpus"))
     return limits

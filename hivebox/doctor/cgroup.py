@@ -1,70 +1,121 @@
-"""The run's control group: made, limited, joined, reached, removed."""
+"""The run's control group: made, limited, joined, reached, removed. Which way was taken, and why not another."""
 
 from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import Any
 
-from hivebox.doctor import causes, host
+from hivebox.doctor import causes, groups
 from hivebox.doctor.attempt import attempt
-from hivebox.doctor.finding import Cause, Verdict, degraded, missing, ok
+from hivebox.doctor.finding import Verdict, degraded, missing, ok
 from hivebox.errors import HiveboxError
-from hivebox.kernel.cgroup import GroupLimits, make, own_groups
+from hivebox.kernel.cgroup import Cgroup, GroupLimits, IoLimits, make
+from hivebox.kernel.cgroup.devices import disks
 from hivebox.policy.model import Policy
 
-_ROOT = "/sys/fs/cgroup"
 _MEMORY_BYTES = 64 << 20
+_RATE_BYTES_S = 1 << 30
 _POLLED = "poll (rlimits in the kernel, sums every 20 ms by the supervisor)"
+_ONE = GroupLimits(_MEMORY_BYTES, 1)
+_BY = {
+    "cgroup-v1": "cgroup v1: memory, pids, cpuacct",
+    "cgroup-v2": "cgroup v2: memory, pids, below a group of our own",
+    "systemd": "cgroup v2: memory, pids, in a scope of systemd",
+}
 
 
 def limits(policy: Policy) -> Verdict:
     try:
-        attempt(lambda: _limit_one(0.0))
+        facts = attempt(lambda: _limit_one(_ONE))
     except (OSError, HiveboxError) as error:
-        cause = _explain(error)
+        cause = groups.explain(error)
         return missing(cause) if policy.limits.without_cgroup == "refuse" else degraded(_POLLED, cause)
-    return ok("cgroup v1: memory, pids, cpuacct")
+    passed_over = "; ".join(f"not {way}: {why}" for way, why in facts["refused"])
+    return ok(_BY[facts["backend"]] + (f" ({passed_over})" if passed_over else ""))
 
 
 def cpu(policy: Policy) -> Verdict:  # noqa: ARG001
     try:
-        attempt(lambda: _limit_one(1.0))
+        facts = attempt(lambda: _limit_one(_ONE._replace(cpus=1.0)))
     except (OSError, HiveboxError) as error:
-        return degraded("no --cpus", _explain(error))
-    return ok("cgroup v1: cpu.cfs_quota_us")
+        return degraded("no --cpus", groups.explain(error))
+    return ok("cgroup v1: cpu.cfs_quota_us" if facts["backend"] == "cgroup-v1" else "cgroup v2: cpu.max")
+
+
+def io(policy: Policy) -> Verdict:  # noqa: ARG001
+    """On the disk that holds /usr, at a rate that it never reaches."""
+    try:
+        rates = IoLimits(_RATE_BYTES_S, _RATE_BYTES_S, devices=disks(("/usr",)))
+        facts = attempt(lambda: _limit_one(_ONE._replace(io=rates)))
+    except (OSError, HiveboxError) as error:
+        return degraded("no --io-*", groups.explain(error))
+    if facts["backend"] == "cgroup-v1":
+        return ok("cgroup v1: blkio.throttle; buffered writes are not held back")
+    return ok("cgroup v2: io.max; buffered writes too, on ext4")
 
 
 def pids_peak(policy: Policy) -> Verdict:  # noqa: ARG001
     try:
-        facts = attempt(lambda: _limit_one(0.0))
+        facts = attempt(lambda: _limit_one(_ONE))
     except (OSError, HiveboxError) as error:
-        return degraded("polled", _explain(error))
-    if facts["pids_peak"]:
-        return ok("cgroup v1: pids.peak")
+        return degraded("polled", groups.explain(error))
+    if facts["has_peak"]:
+        return ok("pids.peak")
     missing_file = OSError(errno.ENOENT, os.strerror(errno.ENOENT), "pids.peak")
-    return degraded("none, the report says 0", causes.old_kernel(missing_file, (6, 11)))
+    return degraded("sampled every 50 ms", causes.old_kernel(missing_file, (6, 11)))
 
 
-def _limit_one(cpus: float) -> dict[str, Any]:
-    """A group for one process: a second one must be refused."""
-    group = make("doctor", GroupLimits(_MEMORY_BYTES, 1, cpus))
+def pressure(policy: Policy) -> Verdict:  # noqa: ARG001
     try:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(_join_and_fork(group.join_fds))
-        status = os.waitpid(pid, 0)[1]
-        if os.waitstatus_to_exitcode(status) != 0:
+        facts = attempt(lambda: _limit_one(_ONE))
+    except (OSError, HiveboxError) as error:
+        return degraded("none, the report says null", groups.explain(error))
+    if facts["has_pressure"]:
+        return ok("cpu.pressure, memory.pressure, io.pressure")
+    return degraded("none, the report says null", groups.no_pressure(facts["backend"]))
+
+
+def _limit_one(limits: GroupLimits) -> dict[str, Any]:
+    """A group for one process: a second one must be refused. The process stands in for a sandbox's init too."""
+    group = make("doctor", limits)
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        os._exit(_join_and_fork(theirs))
+    try:
+        theirs.close()
+        group.attach(pid)
+        socket.send_fds(ours, [b"j"], list(group.join_fds))
+        ours.close()
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
             raise HiveboxError(
                 "a control group did not limit", "a second process got into a group for one", "report this"
             )
-        return {"pids_peak": group.usage().pids_peak}
+        return _facts(group)
     finally:
+        ours.close()  # ends a child that still waits
+        group.reap()
         group.close()
 
 
-def _join_and_fork(join_fds: tuple[int, ...]) -> int:
+def _facts(group: Cgroup) -> dict[str, Any]:
+    usage = group.usage()
+    return {
+        "backend": group.backend,
+        "refused": group.refused,
+        "has_peak": not group.polls or group.backend == "cgroup-v1" and usage.pids_peak > 0,
+        "has_pressure": usage.stall_cpu_s is not None,
+    }
+
+
+def _join_and_fork(channel: socket.socket) -> int:
     try:
+        data, join_fds, _, _ = socket.recv_fds(channel, 1, 8)
+        if not data:
+            return 1
         for handle in join_fds:
             os.write(handle, b"0")
         pid = os.fork()
@@ -74,27 +125,3 @@ def _join_and_fork(join_fds: tuple[int, ...]) -> int:
         os._exit(0)
     os.waitpid(pid, 0)
     return 1
-
-
-def _explain(error: OSError | HiveboxError) -> Cause:
-    failed = causes.plain(error).why
-    if os.path.exists(f"{_ROOT}/cgroup.controllers"):
-        why = f"{failed}: this host has cgroup v2, and this version of hivebox can only use v1"
-        return Cause(why, "none yet: limits are polled, or boot with systemd.unified_cgroup_hierarchy=0")
-    if not os.path.isdir(f"{_ROOT}/memory"):
-        return _not_mounted(failed)
-    if "(EROFS)" in failed:
-        fix = "docker run -v /sys/fs/cgroup:/sys/fs/cgroup:rw ..."
-        return Cause(f"{failed}: the control groups are mounted read-only, as in a container", fix)
-    if "(EACCES)" in failed or "(EPERM)" in failed:
-        why = f"{failed}: no control group is delegated to this user"
-        return Cause(why, f"sudo scripts/delegate-cgroup {host.user_name()}")
-    return causes.plain(error)
-
-
-def _not_mounted(failed: str) -> Cause:
-    if "memory" not in own_groups():
-        why = f"{failed}: this kernel offers no v1 memory controller"
-        return Cause(why, "none yet: limits are polled on this host")
-    fix = "docker run -v /sys/fs/cgroup:/sys/fs/cgroup:rw ...   (or mount the v1 hierarchies)"
-    return Cause(f"{failed}: no control groups are mounted on {_ROOT}", fix)

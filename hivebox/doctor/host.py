@@ -59,6 +59,25 @@ def maps_uid(uid: int) -> bool:
     return any(first <= uid < first + count for first, _, count in ranges)
 
 
+def has_systemd() -> bool:
+    """sd_booted(3)."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def is_root_group(path: str) -> bool:
+    """Of the whole hierarchy, and not only of a cgroup namespace: cgroup.type exists in all others."""
+    return not os.path.exists(f"{path}/cgroup.type")
+
+
+def words_of(path: str) -> list[str]:
+    """Of a small file; none where there is none."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
 def user_name() -> str:
     """For commands that take a user."""
     try:

@@ -30,6 +30,7 @@ else:
 
 _FAILED = 125
 _WALL_GRACE_S = 5.0  # the supervisor keeps the clock; this one only matters when it is stopped or starved
+_SETTLE_S = 5.0
 _PR_NAME = "hivebox-init"
 
 
@@ -55,7 +56,7 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         for handle in (exec_error_fd, *plan.cgroup.join_fds(), *plan.streams.child_fds()):
             os.close(handle)
         _drop_privileges(plan)
-        _reap(payload_pid, plan.wall_time_s, channel)
+        _reap(payload_pid, plan, channel)
     except HiveboxError as error:
         channel.send("error", error_body(error))
     except BaseException as error:  # noqa: BLE001  # the last resort of a process that must not return
@@ -117,9 +118,9 @@ def _drop_privileges(plan: Plan) -> None:
             step.apply_payload()
 
 
-def _reap(payload_pid: int, wall_time_s: float, channel: Channel) -> NoReturn:
+def _reap(payload_pid: int, plan: Plan, channel: Channel) -> NoReturn:
     """Wait for everything, until the payload itself has ended; then the namespace ends with us."""
-    deadline = time.monotonic() + wall_time_s + _WALL_GRACE_S
+    deadline = time.monotonic() + plan.wall_time_s + _WALL_GRACE_S
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
@@ -140,4 +141,7 @@ def _reap(payload_pid: int, wall_time_s: float, channel: Channel) -> NoReturn:
                 "cpu_system_s": usage.ru_stime,
             }
             channel.send("exit", body)
+            if plan.cgroup.ends_with_init:
+                channel.socket.settimeout(_SETTLE_S)
+                channel.receive()  # whatever it is, or the timeout's exception: the figures are read
             os._exit(0)

@@ -38,6 +38,13 @@ class Sandbox(Frozen):
         """Let the payload exec."""
         self.channel.socket.send(b"g")
 
+    def release_init(self) -> None:
+        """Let init end, where it waits for that."""
+        try:
+            self.channel.send("settled")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # killed meanwhile
+
     def wait(self) -> None:
         """Block until init, and with it every process of the sandbox, is dead. It ends by itself after the payload."""
         os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED | os.WNOWAIT)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NOWHERE: Mapping[str, str] = {}
 _LARGEST_SIZE = 1 << 62
 _LONGEST_S = 1e9
+_MOST_OPS = (1 << 32) - 2  # the kernel's largest rate means no limit
 
 # Limits field -> least and most that hivebox itself can apply. open_files ends below kernel/bpf.py's CONTROL_FD:
 # a payload that could have that descriptor could send messages that its profile refuses.
@@ -24,12 +25,18 @@ LIMIT_RANGES: Mapping[str, tuple[float, float]] = {
     "memory_bytes": (1 << 20, _LARGEST_SIZE),
     "pids": (1, 1 << 22),
     "cpus": (0.01, 4096),
+    "io_read_bytes_s": (4096, _LARGEST_SIZE),  # a page
+    "io_write_bytes_s": (4096, _LARGEST_SIZE),
+    "io_read_ops_s": (1, _MOST_OPS),
+    "io_write_ops_s": (1, _MOST_OPS),
     "file_size_bytes": (1, _LARGEST_SIZE),
     "open_files": (8, 1000),
     "workdir_size_bytes": (4096, _LARGEST_SIZE),
     "workdir_inodes": (16, 1 << 31),
     "output_size_bytes": (1, _LARGEST_SIZE),
 }
+# May be ``all``, which is 0.
+OFF_FIELDS = ("cpus", "io_read_bytes_s", "io_write_bytes_s", "io_read_ops_s", "io_write_ops_s")
 
 
 class Excess(Frozen):
@@ -44,17 +51,25 @@ class Excess(Frozen):
 
 
 def key_of(field: str) -> str:
-    """``memory_bytes`` -> ``memory``: fields carry their unit, keys do not."""
+    """``memory_bytes`` -> ``memory``, ``io_read_bytes_s`` -> ``io_read``: fields carry their unit, keys do not."""
+    if field.endswith("_ops_s"):
+        return field.removesuffix("_s")
     return field.removesuffix("_s").removesuffix("_bytes")
 
 
 def format_limit(field: str, value: float) -> str:
     """As a person would write it."""
+    if field in OFF_FIELDS and not value:
+        return "all"
+    if field.endswith("_bytes_s"):
+        return f"{format_size(int(value))}/s"
+    if field.endswith("_ops_s"):
+        return f"{value:.10g}/s"
     if field.endswith("_bytes"):
         return format_size(int(value))
     if field.endswith("_s"):
         return format_duration(value)
-    return f"{value:.10g}" if value else "all"
+    return f"{value:.10g}"
 
 
 def enforce_bounds(policy: Policy, origins: Mapping[str, str] = _NOWHERE) -> None:
@@ -89,7 +104,7 @@ def find_excesses(policy: Policy) -> Iterator[Excess]:
 def _limits(policy: Policy) -> Iterator[Excess]:
     for field, most in policy.bounds.limits:
         value: float = getattr(policy.limits, field)
-        if value > most or value <= 0:  # 0 is cpus: all of the host's
+        if value > most or value <= 0:  # 0 is ``all`` of the host's
             key = f"limits.{key_of(field)}"
             yield Excess(key, "", format_limit(field, value), key, f"at most {format_limit(field, most)}")
 

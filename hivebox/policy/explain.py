@@ -139,6 +139,14 @@ _GROUP_OR_POLL = {
 }
 
 
+_IO_RATES = (
+    ("io_read_bytes_s", "bytes read from each disk"),
+    ("io_write_bytes_s", "bytes written to each disk"),
+    ("io_read_ops_s", "read operations on each disk"),
+    ("io_write_ops_s", "write operations on each disk"),
+)
+
+
 def _limits(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
     limits = policy.limits
     group = _GROUP_OR_POLL[limits.without_cgroup]
@@ -148,6 +156,7 @@ def _limits(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
         ("memory_bytes", "memory of all its processes", group),
         ("pids", "processes and threads", f"{group}; RLIMIT_NPROC"),
         ("cpus", "processors", "control group" if limits.cpus else "CPU time, which bounds the total"),
+        *((field, what, "control group" if getattr(limits, field) else "none") for field, what in _IO_RATES),
         ("file_size_bytes", "a single file", "RLIMIT_FSIZE"),
         ("open_files", "open files of each process", "RLIMIT_NOFILE"),
         ("workdir_size_bytes", "/work, /tmp and /dev/shm together", "tmpfs size"),

@@ -54,14 +54,19 @@ class Syscalls(Frozen):
 
 
 class Limits(Frozen):
-    """``limits:``, all finite. ``without_cgroup`` says what happens where no cgroup can be made: ``refuse`` the run,
-    or ``poll`` (rlimits in the kernel and a polling supervisor, recorded as such)."""
+    """``limits:``, all finite but those that say ``all`` with 0. ``io_*`` are rates on each disk that the script can
+    reach. ``without_cgroup`` says what happens where no cgroup can be made: ``refuse`` the run, or ``poll`` (rlimits in
+    the kernel and a polling supervisor, recorded as such)."""
 
     wall_time_s: float = 30.0
     cpu_time_s: float = 30.0
     memory_bytes: int = 512 << 20
     pids: int = 64
-    cpus: float = 0.0  # 0.0: ``all`` of the host's; the only limit with an "off", since CPU time bounds the total
+    cpus: float = 0.0  # 0.0: ``all`` of the host's, since CPU time bounds the total
+    io_read_bytes_s: int = 0  # 0: ``all`` that the disk gives, as with the three below
+    io_write_bytes_s: int = 0
+    io_read_ops_s: int = 0
+    io_write_ops_s: int = 0
     file_size_bytes: int = 64 << 20
     open_files: int = 256
     workdir_size_bytes: int = 64 << 20

@@ -17,7 +17,7 @@ from hivebox.errors import HiveboxError
 from hivebox.policy.bounds import LIMIT_RANGES, format_limit
 from hivebox.policy.grants import path_mistake
 from hivebox.policy.load import check_variable
-from hivebox.policy.model import CONTROLS
+from hivebox.policy.model import CONTROLS, Limits
 from hivebox.policy.syscall_groups import GROUPS
 from hivebox.policy.syscall_numbers import all_names
 from hivebox.units import parse_duration, parse_size
@@ -93,8 +93,10 @@ def _within(field: str, read: Any) -> Any:
     return checked
 
 
-def _read_cpus(value: float | str) -> float:
-    return 0.0 if value == "all" else _within("cpus", float)(value)
+def _or_all(field: str, read: Any) -> Any:
+    """``all`` is 0: no limit of its own."""
+    checked = _within(field, read)
+    return lambda value: Limits._field_defaults[field] if value == "all" else checked(value)
 
 
 _SIZE = {"pattern": _SIZE_PATTERN, "examples": ["64M", "1.5G"]}
@@ -146,15 +148,29 @@ def _size(field: str, text: str) -> Meta:
     return _meta(field, text, _A_SIZE, parse_size, _SIZE)
 
 
+def _rate(field: str, text: str) -> Meta:
+    schema = {"pattern": f"{_SIZE_PATTERN}|^all$", "examples": ["10M", "all"]}
+    extra = {"expected": "a size, as 10M, or all", "read": _or_all(field, parse_size)}
+    return Meta(description=text, extra_json_schema=schema, extra=extra)
+
+
+def _operations(field: str, text: str) -> Meta:
+    return Meta(description=text, extra={"expected": "a whole number, or all", "read": _or_all(field, int)})
+
+
 _CPUS = Meta(
     description="CPU bandwidth in processors, or all",
-    extra={"expected": "a number of processors, as 1.5, or all", "read": _read_cpus},
+    extra={"expected": "a number of processors, as 1.5, or all", "read": _or_all("cpus", float)},
 )
 WallTime = Annotated[int | float | str, _time("wall_time_s", "clock time from start to end")]
 CpuTime = Annotated[int | float | str, _time("cpu_time_s", "CPU time of the whole tree of processes")]
 Memory = Annotated[int | str, _size("memory_bytes", "memory of the whole tree, swap included")]
 Pids = Annotated[int, _whole("pids", "processes and threads at once")]
 Cpus = Annotated[int | float | Literal["all"], _CPUS]
+IoRead = Annotated[int | str, _rate("io_read_bytes_s", "bytes read from each disk in a second")]
+IoWrite = Annotated[int | str, _rate("io_write_bytes_s", "bytes written to each disk in a second")]
+IoReadOps = Annotated[int | Literal["all"], _operations("io_read_ops_s", "read operations on each disk in a second")]
+IoWriteOps = Annotated[int | Literal["all"], _operations("io_write_ops_s", "write operations on each disk in a second")]
 FileSize = Annotated[int | str, _size("file_size_bytes", "the largest file it may write")]
 OpenFiles = Annotated[int, _whole("open_files", "open descriptors of each process")]
 WorkdirSize = Annotated[int | str, _size("workdir_size_bytes", "/work, /tmp and /dev/shm together")]
@@ -206,6 +222,10 @@ class LimitsSection(_Section):
     memory: Memory | UnsetType = UNSET
     pids: Pids | UnsetType = UNSET
     cpus: Cpus | UnsetType = UNSET
+    io_read: IoRead | UnsetType = UNSET
+    io_write: IoWrite | UnsetType = UNSET
+    io_read_ops: IoReadOps | UnsetType = UNSET
+    io_write_ops: IoWriteOps | UnsetType = UNSET
     file_size: FileSize | UnsetType = UNSET
     open_files: OpenFiles | UnsetType = UNSET
     workdir_size: WorkdirSize | UnsetType = UNSET
@@ -273,6 +293,10 @@ class BoundedLimits(_Section):
     memory: Memory | UnsetType = UNSET
     pids: Pids | UnsetType = UNSET
     cpus: Annotated[int | float, _meta("cpus", "CPU bandwidth", "a number of processors", float)] | UnsetType = UNSET
+    io_read: Annotated[int | str, _size("io_read_bytes_s", "bytes read in a second")] | UnsetType = UNSET
+    io_write: Annotated[int | str, _size("io_write_bytes_s", "bytes written in a second")] | UnsetType = UNSET
+    io_read_ops: Annotated[int, _whole("io_read_ops_s", "read operations in a second")] | UnsetType = UNSET
+    io_write_ops: Annotated[int, _whole("io_write_ops_s", "write operations in a second")] | UnsetType = UNSET
     file_size: FileSize | UnsetType = UNSET
     open_files: OpenFiles | UnsetType = UNSET
     workdir_size: WorkdirSize | UnsetType = UNSET

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hivebox.policy.bounds import key_of
+from hivebox.policy.bounds import OFF_FIELDS, key_of
 from hivebox.policy.model import Policy
 
 # What needs no quotes: words, and numbers with a unit.
@@ -57,11 +57,13 @@ def _sections(policy: Policy) -> dict[str, Any]:
 
 def _measure(field: str, value: Any) -> Any:
     """Exact, unlike units.format_size: this is read again."""
-    if field == "cpus":
-        return value or "all"
-    if field.endswith("_s"):
+    if field in OFF_FIELDS and not value:
+        return "all"
+    if field.endswith("_ops_s"):
+        return value
+    if field.endswith("_s") and not field.endswith("_bytes_s"):
         return f"{int(value)}s" if value == int(value) else f"{value!r}s" if value >= 1e-3 else value
-    if field.endswith("_bytes"):
+    if field.endswith(("_bytes", "_bytes_s")):
         return next((f"{value // factor}{unit}" for unit, factor in _SIZES if value % factor == 0), value)
     return value
 

@@ -46,11 +46,20 @@ class CgroupStep(Step):
 
     def prepare(self) -> None:
         values = self._values
-        limits = GroupLimits(values.memory_bytes, values.pids, values.cpus, self._io)
+        self._io = self._io_limits()
         try:
+            limits = GroupLimits(values.memory_bytes, values.pids, values.cpus, self._io)
             self.group = cgroup.make(self._run_id, limits, self.ways)
         except HiveboxError as error:
             self._do_without(error)
+
+    def _io_limits(self) -> IoLimits:
+        rates = [getattr(self._values, f"io_{field}") for field in IoLimits._fields if field != "devices"]
+        if not any(rates):
+            return IoLimits()
+        from hivebox.kernel.cgroup.devices import disks  # noqa: PLC0415  # few runs limit disk I/O
+
+        return IoLimits(*rates, disks(self._paths))
 
     def attach(self, pid: int) -> None:
         if self.group:
@@ -82,6 +91,11 @@ class CgroupStep(Step):
         if self.group and self.group.late:
             self.group.join_fds = late_fds
             self.group = self.group if late_fds else None
+
+    @property
+    def ends_with_init(self) -> bool:
+        """Whether the group may be gone as soon as init is."""
+        return self.group is not None and self.group.late
 
     def apply_payload(self) -> None:
         for handle in self.join_fds():

@@ -199,7 +199,16 @@ class Supervision:
         }
         self._stop(limit, Cause(limit, self._meter.mechanism, texts[limit]))
 
+    def _settle(self) -> None:
+        """Init waits for the word, since a scope of systemd ends with it."""
+        if self._group:
+            self._group.settle()
+            if self._group.late:
+                self._sandbox.release_init()
+
     def _kill(self) -> None:
+        if self._group:
+            self._group.settle()
         kill(self._sandbox.init_fd)
         if self._group:
             self._group.kill()
@@ -212,6 +221,7 @@ class Supervision:
             self._unwatch(self._sandbox.channel.fileno())
         elif message.kind == "exit":
             self._exit = message.body
+            self._settle()
             self._ended = self._ended or time.monotonic()
 
     def _on_exec(self) -> None:

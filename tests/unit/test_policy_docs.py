@@ -10,7 +10,7 @@ import pytest
 
 from hivebox.cli.main import main
 from hivebox.errors import ProfileError
-from hivebox.policy.bounds import LIMIT_RANGES, key_of
+from hivebox.policy.bounds import LIMIT_RANGES, OFF_FIELDS, key_of
 from hivebox.policy.model import Environment, Filesystem, Limits, Outputs, Policy, Syscalls
 from hivebox.policy.profile import available
 from hivebox.policy.schema import json_schema
@@ -71,12 +71,13 @@ def test_defaults_are_those_of_the_model() -> None:
     for section in ("limits", "outputs"):
         for key, _bounds, default, *_ in rows(section):
             name, shown = key.strip("`"), default.strip("`")
-            if f"{name}_bytes" in values:
+            off = [field for field in OFF_FIELDS if key_of(field) == name]
+            if off:
+                assert (shown, values[off[0]]) == ("all", 0), name
+            elif f"{name}_bytes" in values:
                 assert parse_size(shown) == values[f"{name}_bytes"], name
             elif f"{name}_s" in values:
                 assert parse_duration(shown) == values[f"{name}_s"], name
-            elif name == "cpus":
-                assert (shown, values[name]) == ("all", 0.0)
             else:
                 assert shown == str(values[name]), name
     assert "`false`" in SECTIONS["filesystem"]
@@ -85,14 +86,19 @@ def test_defaults_are_those_of_the_model() -> None:
     assert Syscalls() == (("@base",), (), (), 256)
 
 
+def _reader(field: str):
+    if field.endswith(("_bytes", "_bytes_s")):
+        return parse_size
+    return parse_duration if field.endswith("_s") and not field.endswith("_ops_s") else float
+
+
 def test_ranges_are_those_that_are_checked() -> None:
     for key, _bounds, _default, shown, _option in rows("limits"):
         name = key.strip("`")
         numbers = [part.removesuffix(" byte") for part in shown.removeprefix("from ").split(" to ") if part]
         for field, (least, most) in LIMIT_RANGES.items():
             if key_of(field) == name:
-                read = parse_size if field.endswith("_bytes") else parse_duration if field.endswith("_s") else float
-                assert read(numbers[0]) == least, name
+                assert _reader(field)(numbers[0]) == least, name
                 assert len(numbers) == 1 or float(numbers[1]) == most, name
 
 

@@ -18,6 +18,7 @@ from msgspec.structs import fields
 from hivebox import locations
 from hivebox.errors import ProfileError
 from hivebox.policy import schema
+from hivebox.policy.bounds import OFF_FIELDS
 from hivebox.policy.model import Policy, policy_from_plain, policy_to_plain
 from hivebox.policy.profile import compile_profile
 
@@ -46,7 +47,9 @@ def outcome(content: bytes) -> Policy | None:
             assert all(character.isprintable() or character == "\n" for character in str(error))
             return None
     assert all(isinstance(value, str) or math.isfinite(value) for value in policy.limits)
-    assert all(isinstance(value, str) or value > 0 or name == "cpus" for name, value in policy.limits._asdict().items())
+    assert all(
+        isinstance(value, str) or value > 0 or name in OFF_FIELDS for name, value in policy.limits._asdict().items()
+    )
     assert policy_from_plain(json.loads(json.dumps(policy_to_plain(policy)))) == policy
     return policy
 

@@ -107,6 +107,10 @@ class Cgroup(Protocol):
     def usage(self) -> Usage:
         """Final figures."""
 
+    def settle(self) -> None:
+        """Called when the tree has ended, or just before it is killed, while init still lives: the last moment at which
+        a ``late`` group is sure to be there."""
+
     def kill(self) -> None:
         """SIGKILL to every process of the group, where the kernel can do that at once."""
 
@@ -122,8 +126,8 @@ def make(run_id: str, limits: GroupLimits, ways: tuple[str, ...] = WAYS) -> Cgro
     own = own_groups()
     has_v1 = all(name in own for name in _V1_REQUIRED)
     refused: list[tuple[str, HiveboxError]] = []
-    for way in ways:
-        if (way == "v1") is not has_v1:
+    for way in WAYS:
+        if way not in ways or (way == "v1") is not has_v1:
             continue
         try:
             group = _make(way, run_id, limits, own)
@@ -156,12 +160,9 @@ def _none_works(refused: list[tuple[str, HiveboxError]], own: dict[str, str]) ->
     if len(refused) == 1:
         return refused[0][1]
     if not refused:
-        missing = ", ".join(name for name in _V1_REQUIRED if name not in own) or "the way asked for"
-        return HiveboxError(
-            "cannot limit memory, processes and CPU time by cgroup",
-            f"no hierarchy for {missing} on this host",
-            "see `hivebox doctor`",
-        )
+        missing = [name for name in _V1_REQUIRED if name not in own]
+        why = f"no hierarchy for {', '.join(missing)} on this host" if missing else "no way to was left to try"
+        return HiveboxError("cannot limit memory, processes and CPU time by cgroup", why, "see `hivebox doctor`")
     reasons = "\n      ".join(f"{name}: {error.what}: {error.why}" for name, error in refused)
     return HiveboxError("cannot make a control group", reasons, refused[-1][1].hint)
 

@@ -180,6 +180,9 @@ class CgroupV1:
                     totals[fields[1]] += int(fields[2])
         return totals
 
+    def settle(self) -> None:
+        """Nothing: the groups stay until ``close``."""
+
     def kill(self) -> None:
         """Nothing: v1 has no cgroup.kill, and the end of the PID namespace has killed them all."""
 

@@ -136,10 +136,15 @@ class CgroupV2:
             return None
         return int(some.rpartition("total=")[2]) / 1e6
 
+    def settle(self) -> None:
+        """Nothing: the group stays until ``close``."""
+
     def kill(self) -> None:
         """The group is never used again: whoever is cloned into a killed one dies at birth."""
-        if self._path:
+        try:
             write(f"{self._path}/cgroup.kill", "1")
+        except FileNotFoundError:
+            return  # the group is gone, and so are its processes
 
     def close(self) -> None:
         for handle in self._fds.values():
