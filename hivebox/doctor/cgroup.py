@@ -64,7 +64,7 @@ def pids_peak(policy: Policy) -> Verdict:  # noqa: ARG001
     if facts["has_peak"]:
         return ok("pids.peak")
     missing_file = OSError(errno.ENOENT, os.strerror(errno.ENOENT), "pids.peak")
-    return degraded("sampled every 50 ms", causes.old_kernel(missing_file, (6, 11)))
+    return degraded("sampled every 50 ms", causes.old_kernel(missing_file, (6, 1)))
 
 
 def pressure(policy: Policy) -> Verdict:  # noqa: ARG001
@@ -106,7 +106,7 @@ def _facts(group: Cgroup) -> dict[str, Any]:
     return {
         "backend": group.backend,
         "refused": group.refused,
-        "has_peak": not group.polls or group.backend == "cgroup-v1" and usage.pids_peak > 0,
+        "has_peak": usage.pids_peak > 0,
         "has_pressure": usage.stall_cpu_s is not None,
     }
 

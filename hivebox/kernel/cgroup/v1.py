@@ -134,7 +134,7 @@ class CgroupV1:
         return self._ran_out
 
     def sample(self) -> None:
-        """pids.peak is there since Linux 6.11."""
+        """pids.peak is there since Linux 6.1."""
         if not os.path.exists(f"{self._paths['pids']}/pids.peak"):
             self._pids_seen = max(self._pids_seen, int(read(f"{self._paths['pids']}/pids.current")))
 

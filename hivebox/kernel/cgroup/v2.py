@@ -49,7 +49,7 @@ class CgroupV2:
         for name in ("memory.events", "pids.events", "cpu.stat"):
             self._open(name, os.O_RDONLY)
         for name in ("memory", "pids"):
-            if not os.path.exists(f"{path}/{name}.peak"):  # memory's since Linux 5.19, pids' since 6.11
+            if not os.path.exists(f"{path}/{name}.peak"):  # memory's since Linux 5.19, pids' since 6.1
                 self._open(f"{name}.current", os.O_RDONLY)
                 self.polls = True
 
