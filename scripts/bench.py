@@ -1,4 +1,4 @@
-"""make bench: cold start and steady CPU, each as a ratio to the bare thing measured right beside it.
+"""make bench: cold start and steady CPU, each as a ratio to the bare thing measured right beside it, and memory.
 
 Sandboxed and bare runs come in pairs, in random order, after a warm-up of both. The verdict is the median of the pairs'
 ratios: a slow spell of the machine hits both sides of a pair. Beside it: the ratio that 95 % of the pairs stay below,
@@ -86,6 +86,49 @@ def measure_all(cold_pairs: int, cpu_pairs: int) -> dict[str, dict[str, float]]:
     }
 
 
+def memory_bytes(count: int = 20) -> dict[str, float]:
+    """What hivebox keeps in memory for each of ``count`` runs at once: the proportional set size (shared pages divided
+    among their users) of supervisor and init; the program itself is not counted."""
+    runs = [subprocess.Popen([HIVEBOX, "run", "-q", "--", "sleep", "120"]) for _ in range(count)]
+    try:
+        inits = [wait_for_init(run.pid) for run in runs]
+        return {
+            "supervisor_bytes": statistics.mean(pss_bytes(run.pid) for run in runs),
+            "init_bytes": statistics.mean(map(pss_bytes, inits)),
+        }
+    finally:
+        for run in runs:
+            run.terminate()
+        for run in runs:
+            run.wait()
+
+
+def wait_for_init(pid: int) -> int:
+    """The init of a run whose program has started: it is not hivebox's any more."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for init in children(pid):
+            if any(name(child) == "sleep" for child in children(init)):
+                return init
+        time.sleep(0.05)
+    raise SystemExit(f"the sandbox of process {pid} did not start")
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def name(pid: int) -> str:
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def pss_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100, help="of cold starts; a quarter as many CPU loops")
@@ -94,6 +137,7 @@ def main() -> None:
     package = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "hivebox")
     compileall.compile_dir(package, quiet=1)  # as an installation does
     results = measure_all(options.pairs, max(options.pairs // 4, 1))
+    results["memory"] = memory_bytes()
     if options.json:
         print(json.dumps(results, indent=2))
         return
@@ -107,6 +151,11 @@ def main() -> None:
             f"{row['best_ratio']:.2f}, CPU {row['cpu_ratio']:.2f}; {row['hivebox_s'] * 1000:.1f} ms against "
             f"{row['bare_s'] * 1000:.1f} ms, {row['pairs']} pairs"
         )
+    kept = results["memory"]
+    print(
+        f"memory that hivebox keeps for each of 20 runs at once (PSS): {sum(kept.values()) / (1 << 20):.1f} MiB "
+        f"(supervisor {kept['supervisor_bytes'] / (1 << 20):.1f}, init {kept['init_bytes'] / (1 << 20):.1f}; line 3)"
+    )
 
 
 main()

@@ -243,8 +243,10 @@ class Supervision:
             self._kill()  # also when it was being ended for another reason, at its leisure
 
     def _on_limit(self, limit: str, handle: int) -> None:
-        """The file of events changes for lesser ones too."""
-        if self._group and self._group.reached(limit):
+        """The file of events changes for lesser ones too. That of a group which is gone stays ready for ever."""
+        if self._ended:
+            self._unwatch(handle)
+        elif self._group and self._group.reached(limit):
             self._unwatch(handle)
             self._stop_for(limit)
 

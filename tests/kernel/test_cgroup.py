@@ -19,7 +19,7 @@ import pytest
 from hivebox.kernel import cgroup
 from hivebox.kernel.cgroup import Cgroup, GroupLimits, IoLimits
 from hivebox.kernel.cgroup.reap import reap
-from tests.harness import leftovers, sandboxes
+from tests.harness import leftovers, no_cgroup, sandboxes
 from tests.kernel.conftest import HAS_V1, Transform
 
 MIB = 1 << 20
@@ -107,6 +107,35 @@ def test_the_end_of_a_group_waits_for_a_dying_process(grouped: Transform) -> Non
         place = group.place
         os.kill(pid, signal.SIGKILL)
     assert not os.path.exists(place)
+
+
+@pytest.mark.skipif(HAS_V1, reason="this host has no cgroup v2 controllers")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user")
+class TestOwnScope:
+    """In a unit with ``Delegate=yes`` of the user's systemd, marked as such."""
+
+    def run(self, before: str) -> dict[str, str]:
+        if no_cgroup(("systemd",)):
+            pytest.skip("needs a user's own systemd")
+        mark = "import os, sys; os.setxattr(sys.argv[1], 'user.delegate', b'1')"
+        script = (
+            "group=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup); "
+            f'{sys.executable} -c "{mark}" $group; {before} exec {sys.executable} -m hivebox run --report - -- true'
+        )
+        command = ["systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes", "sh", "-c", script]
+        printed = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
+        facts: dict[str, str] = json.loads(printed)["controls"]["cgroup"]
+        return facts
+
+    def test_alone_in_its_group_hivebox_moves_itself_into_a_leaf(self) -> None:
+        facts = self.run("")
+        assert facts["backend"] == "cgroup-v2"
+        assert ".scope/hivebox." in facts["group"]
+
+    def test_it_moves_nobody_else(self) -> None:
+        facts = self.run("sleep 3 & ")
+        assert facts["backend"] == "systemd"
+        assert "only ours may be moved" in facts["passed_over"]["v2"]  # type: ignore[index]
 
 
 # -- what a killed hivebox leaves ------------------------------------------------------------------------------------

@@ -30,6 +30,15 @@ CASES = {
     "pids": ("limits: {pids: 8}", "limits: {pids: 8}", "limits: {pids: 9}", "limits.pids"),
     "cpus": ("limits: {cpus: 2}", "limits: {cpus: 2}", "limits: {cpus: 2.5}", "limits.cpus"),
     "all cpus": ("limits: {cpus: 2}", "limits: {cpus: 1}", "limits: {cpus: all}", "limits.cpus"),
+    "io_read": ("limits: {io_read: 1M}", "limits: {io_read: 1M}", "limits: {io_read: 2M}", "limits.io_read"),
+    "all io_write": ("limits: {io_write: 1M}", "limits: {io_write: 4K}", "limits: {io_write: all}", "limits.io_write"),
+    "io_read_ops": ("limits: {io_read_ops: 9}", "limits: {io_read_ops: 9}", "limits: {io_read_ops: 10}", "io_read_ops"),
+    "all ops": (
+        "limits: {io_write_ops: 9}",
+        "limits: {io_write_ops: 1}",
+        "limits: {io_write_ops: all}",
+        "io_write_ops",
+    ),
     "file_size": ("limits: {file_size: 1M}", "limits: {file_size: 1M}", "limits: {file_size: 2M}", "limits.file_size"),
     "open_files": (
         "limits: {open_files: 64}",
@@ -341,10 +350,11 @@ def test_bounded_groups_bound_single_calls_however_the_bounds_were_made() -> Non
 
 
 def test_defaults_that_nobody_wrote_come_down_to_the_bound(home: Home) -> None:
-    home.security("limits: {pids: 3, cpus: 2, memory: 1T, without_cgroup: [refuse]}\n")
+    home.security("limits: {pids: 3, cpus: 2, io_read: 1M, memory: 1T, without_cgroup: [refuse]}\n")
     home.profile("mine", "{}\n")
     limits = home.load("mine").limits
     assert (limits.pids, limits.cpus, limits.memory_bytes) == (3, 2.0, Limits().memory_bytes)
+    assert (limits.io_read_bytes_s, limits.io_write_bytes_s) == (1 << 20, 0)
     assert limits.without_cgroup == "refuse"
 
 

@@ -58,6 +58,8 @@ VALID = st.fixed_dictionaries(
                 "memory": st.integers(1 << 20, 1 << 61),
                 "pids": st.integers(1, 1 << 22),
                 "cpus": st.floats(0.01, 4096) | st.just("all"),
+                "io_read": st.integers(4096, 1 << 40) | st.just("all"),
+                "io_write_ops": st.integers(1, 1 << 31) | st.just("all"),
                 "without_cgroup": st.sampled_from(["poll", "refuse"]),
             },
         ),

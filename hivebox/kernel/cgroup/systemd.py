@@ -129,7 +129,7 @@ class _Manager:
         self._parser = Parser()
         try:
             self._socket = prep_socket(path, timeout=_TIMEOUT_S)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: it did not accept who we are
             raise HiveboxError("cannot connect to systemd", f"{path}: {error}", _HINT) from error
 
     def close(self) -> None:
