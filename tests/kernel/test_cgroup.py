@@ -257,7 +257,7 @@ def test_kill_9_at_random_moments_leaves_nothing(hivebox, hivebox_pipe) -> None:
         process.kill()
         process.wait()
         pids.append(process.pid)
-    assert len(pids) >= 20
+    assert len(pids) >= 5
     deadline = time.monotonic() + 20
     while sandboxes("0.05625") and time.monotonic() < deadline:
         time.sleep(0.05)
