@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from job import ROOT, sources
+from job import ROOT, sources, stable_mtime
 
 from hivebox.errors import HiveboxError
 
@@ -43,9 +43,10 @@ def ready(guest: str, *, rebuild: bool = False) -> Iterator[Image]:
     """The guest's image, built if need be."""
     cache = cache_dir()
     directory = cache / f"{guest}-{_digest(guest)}"
-    with _locked(cache / f"{guest}.lock"):
-        if rebuild or not directory.exists():
-            _build(guest, directory)
+    if rebuild or not directory.exists():
+        with _locked(cache / f"{guest}.lock"):
+            if rebuild or not directory.exists():  # another run may have built it meanwhile
+                _build(guest, directory)
     yield Image(guest, directory / "root.ext4", directory / "vmlinuz")
 
 
@@ -94,6 +95,7 @@ def _copy_tree(target: Path) -> None:
     for name in sources():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, target / name)
+        os.utime(target / name, (0, stable_mtime(ROOT / name)))
 
 
 def _download_wheels(python: str, target: Path) -> None:
