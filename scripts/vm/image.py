@@ -1,7 +1,7 @@
-"""What a guest boots from: a disk and a kernel, built from Debian's packages once and kept by a digest of its recipe.
+"""What a guest boots from: a disk and a kernel, built from Debian's packages once and kept by a digest of the recipe.
 
-An image appears in the cache by one rename, so there is no such thing as a half-built one. One builder at a time; the
-others wait and use what it made.
+An image appears in the cache by one rename, when it is whole and on the disk, so there is no such thing as a half-built
+one. One builder per guest at a time; the others wait and use what it made.
 """
 
 from __future__ import annotations
@@ -10,26 +10,28 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from job import ROOT, sources, stable_mtime
+from job import ROOT, copy_sources
 
 from hivebox.errors import HiveboxError
 
-GUESTS = {"bookworm": "3.11", "trixie": "3.13"}  # with their Python's version
+GUESTS = {"bookworm": "3.11", "trixie": "3.13"}  # with the version of their Python
 _HERE = Path(__file__).resolve().parent
 _RECIPE = (
-    *("scripts/vm/build-image", "scripts/vm/customize", "scripts/vm/guest/unpack", "scripts/vm/guest/hivebox-vm.service"),
+    *("scripts/vm/build-image", "scripts/vm/customize"),
+    *("scripts/vm/guest/unpack", "scripts/vm/guest/hivebox-vm.service"),
     *("scripts/provision", "scripts/setup", "setup.cfg", "pyproject.toml", "hivebox/__init__.py"),
 )
-# pip expands none of these to the older ones that it includes.
-_PLATFORMS = tuple(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 28, 27, 17, 12, 5)) + ("manylinux2014_x86_64",)
+# pip does not know that a newer one of these includes the older ones.
+_PLATFORMS = ("manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 28, 27, 17, 12, 5)))
+_KEPT_UNUSED_S = 7 * 86400
 
 
 class Image(NamedTuple):
@@ -40,20 +42,22 @@ class Image(NamedTuple):
 
 @contextlib.contextmanager
 def ready(guest: str, *, rebuild: bool = False) -> Iterator[Image]:
-    """The guest's image, built if need be."""
-    cache = cache_dir()
-    directory = cache / f"{guest}-{_digest(guest)}"
+    """The guest's image, built if need be, and kept while it is in use."""
+    directory = cache_dir() / f"{guest}-{_digest(guest)}"
     if rebuild or not directory.exists():
-        with _locked(cache / f"{guest}.lock"):
+        with _locked(cache_dir() / f"{guest}.lock", fcntl.LOCK_EX):
             if rebuild or not directory.exists():  # another run may have built it meanwhile
                 _build(guest, directory)
-    yield Image(guest, directory / "root.ext4", directory / "vmlinuz")
+                _remove_unused(guest)
+    os.utime(directory)
+    with _locked(directory, fcntl.LOCK_SH):
+        yield Image(guest, directory / "root.ext4", directory / "vmlinuz")
 
 
 def cache_dir() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    (base / "hivebox" / "vm").mkdir(parents=True, exist_ok=True)
-    return base / "hivebox" / "vm"
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "hivebox", "vm")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _digest(guest: str) -> str:
@@ -63,53 +67,68 @@ def _digest(guest: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _locked(path: Path, how: int) -> Iterator[None]:
+    """Holds a lock on a file, made if need be, or on a directory."""
+    handle = os.open(path, os.O_RDONLY | (0 if path.is_dir() else os.O_CREAT), 0o600)
+    try:
+        fcntl.flock(handle, how)
         yield
+    finally:
+        os.close(handle)
 
 
 def _build(guest: str, directory: Path) -> None:
-    """Called with the guest's lock held, so that every unfinished directory is one that its builder left."""
-    print(f"vm: building the {guest} image (a minute)", file=sys.stderr)
+    """Called with the guest's lock held, so every directory that begins with a dot is one that a dead builder left."""
+    print(f"vm: building the {guest} image", file=sys.stderr)
     for stale in directory.parent.glob(f".{guest}-*"):
-        shutil.rmtree(stale)
+        _remove(stale)
     work = Path(tempfile.mkdtemp(prefix=f".{guest}-", dir=directory.parent))
     try:
-        _copy_tree(work / "tree")
-        _download_wheels(GUESTS[guest], work / "wheels")
-        _run("build the image", _isolated(), _HERE / "build-image", guest, work)
-        shutil.rmtree(directory, ignore_errors=True)
+        copy_sources(work / "tree")
+        _download_wheels(GUESTS[guest], work)
+        _run("build", [*_isolated(), _HERE / "build-image", guest, work])
+        for made in work.iterdir():
+            with made.open("rb") as file:
+                os.fsync(file.fileno())
+        _remove(directory)
         work.rename(directory)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(work)
+
+
+def _download_wheels(python: str, work: Path) -> None:
+    """On the host, whose pip knows how to reach an index; for the guest's interpreter."""
+    platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
+    pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--only-binary=:all:"]
+    wanted = ["setuptools>=64", f"{work}/tree[test]"]
+    _run("download the packages", [*pip, "--python-version", python, *platforms, "--dest", work / "wheels", *wanted])
 
 
 def _isolated() -> list[str]:
-    """The builder's mounts and processes end with it, however it ends: /dev below a directory that is being removed would
-    be the host's."""
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    """In a mount and a PID namespace, so that mounts and processes of a builder end with it, however that ends. As an
+    ordinary user also in a user namespace, with the user's subordinate uids for those of the image."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"]
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", *user, "--mount", "--pid", "--fork", "--kill-child"]
 
 
-def _copy_tree(target: Path) -> None:
-    for name in sources():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, target / name)
-        os.utime(target / name, (0, stable_mtime(ROOT / name)))
+def _remove(directory: Path) -> None:
+    """As the builder, since the files may belong to subordinate uids."""
+    subprocess.run([*_isolated(), "rm", "-rf", "--one-file-system", directory], check=True)
 
 
-def _download_wheels(python: str, target: Path) -> None:
-    platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
-    _run(
-        "download the Python packages",
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"],
-        *("--only-binary=:all:", "--python-version", python, *platforms, "--dest", target, "setuptools>=64", f"{ROOT}[test]"),
-    )
+def _remove_unused(guest: str) -> None:
+    """Images of older recipes that nobody has used for a week. A file lock tells when one is in use."""
+    for directory in cache_dir().glob(f"{guest}-*"):
+        if time.time() - directory.stat().st_mtime > _KEPT_UNUSED_S:
+            with contextlib.suppress(BlockingIOError), _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                _remove(directory)
 
 
-def _run(purpose: str, prefix: list[str], *words: str | Path) -> None:
-    ended = subprocess.run([*prefix, *words], check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+def _run(purpose: str, command: list[str | Path]) -> None:
+    ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if ended.returncode:
         raise HiveboxError(
-            f"cannot {purpose} of a guest", f"{words[0]} ended with {ended.returncode}: see above", "is there a network?"
+            f"cannot {purpose} for a guest",
+            f"exit code {ended.returncode}, see above: {' '.join(map(str, command))}",
+            "docs/development.md#virtual-machines says what it needs",
         )

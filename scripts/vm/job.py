@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,12 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-GUEST_SIDE = Path(__file__).resolve().parent / "guest"
-TESTER = 1000  # uid and gid of the ordinary user in every guest
+_GUEST_SIDE = Path(__file__).resolve().parent / "guest"
+_TESTER = 1000  # uid and gid of the ordinary user in every guest
 
 _PLAIN_NAME = re.compile(r"\./([A-Za-z0-9][A-Za-z0-9._-]{0,99})")
 _STATUS = re.compile(rb"[0-9]{1,3}\n")
-_YEAR_2000 = 946684800
 _MAX_FILES = 100
 _MAX_BYTES = 16 << 20
 
@@ -40,45 +41,54 @@ class Job(NamedTuple):
         """The working tree and this job, as a tar."""
         with tarfile.open(disk, "w") as tar:
             for name in ("job", "session"):
-                tar.add(GUEST_SIDE / name, f"job/{name}")
-            self._add_text(tar, "job/settings", self._settings())
-            self._add_text(tar, "job/command", shlex.join(["exec", "env", *self.environment, *self.command]) + "\n")
-            for path in sources():
-                tar.add(ROOT / path, f"hivebox/{path}", recursive=False, filter=_as_in_image)
+                tar.add(_GUEST_SIDE / name, f"job/{name}")
+            _add_text(tar, "job/settings", self._settings())
+            _add_text(tar, "job/command", shlex.join(["exec", "env", *self.environment, *self.command]) + "\n")
+            for name in sources():
+                tar.add(ROOT / name, f"hivebox/{name}", recursive=False, filter=_as_in_image)
 
     def _settings(self) -> str:
         values = {"who": self.who, "delegation": self.delegation, "timeout_s": str(self.timeout_s)}
         values["sysctls"] = " ".join(self.sysctls)
         return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
-    @staticmethod
-    def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
-        member = tarfile.TarInfo(name)
-        member.size = len(text.encode())
-        tar.addfile(member, io.BytesIO(text.encode()))
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(text.encode())
+    tar.addfile(member, io.BytesIO(text.encode()))
 
 
 def sources() -> Iterator[str]:
     """The files of the working tree as they are now: those that git tracks, and new ones that it does not ignore."""
+    git = ["git", "-c", f"safe.directory={ROOT}", "-C", ROOT]  # root may run this in somebody's clone
     listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"],
+        [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
     )
     for name in listed.stdout.decode().split("\0"):
         if name and (ROOT / name).is_file():  # not one that was deleted since
             yield name
 
 
+def copy_sources(target: Path) -> None:
+    for name in sources():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
+        os.utime(target / name, (0, stable_mtime(ROOT / name)))
+
+
 def stable_mtime(path: Path) -> int:
-    """A time that follows from the content, so that bytecode in the image stays valid for every file that is what it was
-    when the image was built, in whatever clone: compiling all of it costs an emulated machine half a minute."""
+    """A time that follows from the content. Bytecode in an image is then valid for every file that is still what it was
+    when the image was built, in whatever clone: an emulated machine takes half a minute to compile all of them. Between
+    2000 and 2020, since hivebox looks for files from the future."""
     number = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:4], "big")
-    return _YEAR_2000 + number % (20 * 365 * 86400)  # in the past: hivebox looks for clocks that were turned back
+    return 946684800 + number % (20 * 365 * 86400)
 
 
 def _as_in_image(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = TESTER
+    member.uid = member.gid = _TESTER
     member.uname = member.gname = ""
     member.mtime = stable_mtime(ROOT / member.name.removeprefix("hivebox/"))
     return member
@@ -103,11 +113,18 @@ def unpack(disk: Path) -> Result | None:
         with tarfile.open(disk, "r:") as tar:
             for _, member in zip(range(_MAX_FILES), tar, strict=False):
                 name = _PLAIN_NAME.fullmatch(member.name)
-                if not name or not member.isreg() or member.issparse() or member.size > _MAX_BYTES:
-                    continue
-                content = tar.extractfile(member)
-                files[name[1]] = content.read() if content else b""
+                content = _content(tar, member)
+                if name and content is not None:
+                    files[name[1]] = content
     except (tarfile.TarError, ValueError, OverflowError, OSError):
         return None
     status = files.pop("status", b"")
     return Result(int(status), files) if _STATUS.fullmatch(status) else None
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """Of a regular file that is small: no link is followed, and no hole of a sparse one becomes gigabytes."""
+    if not member.isreg() or member.issparse() or member.size > _MAX_BYTES:
+        return None
+    file = tar.extractfile(member)
+    return file.read() if file else None

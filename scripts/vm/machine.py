@@ -1,7 +1,7 @@
-"""Boots an image with a job in QEMU and streams what it prints.
+"""Boots an image with a job in QEMU and streams what the job prints.
 
 Root is an NVMe disk whose writes are thrown away; the job comes on one virtio disk and the result leaves on another,
-found by serial number. The first serial port is the console, kept for when no result comes; the second is the job's
+found by their serial numbers. The first serial port is the console, shown when no result comes; the second is the job's
 output. There is no network device.
 """
 
@@ -15,58 +15,74 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import job as jobs
 from image import Image
+from job import Job, Result, unpack
 
 from hivebox.errors import HiveboxError
 
 _START = b"hivebox-vm: start\n"
-_BOOT_S = 180
-_END_S = 120
+_POWER_OFF_S = 120
 _RESULT_BYTES = 64 << 20
-# Without hardware support. With cmpxchg16b QEMU 7.2 crashes every third boot of a 6.12 kernel, with five-level page tables
-# it is slower.
-_TCG = ("-accel", "tcg,thread=multi", "-cpu", "max,cx16=off,la57=off")
 
 
-def run(image: Image, job: jobs.Job, append: str) -> jobs.Result:
-    """The job's result. A guest that gives none is tried a second time: that is the machine's failure, not the job's."""
-    for attempt in (1, 2):
+class Accelerator(NamedTuple):
+    name: str
+    options: tuple[str, ...]
+    boot_s: int  # how long to wait for the job to start
+
+
+KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 60)
+# Named, since a /dev/kvm that opens may still be unable to run a guest. With cmpxchg16b QEMU 7.2 crashes every third
+# boot of a 6.12 kernel; few machines have five-level page tables.
+TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max,cx16=off,la57=off"), 300)
+
+
+def run(image: Image, job: Job, append: str) -> Result:
+    """The job's result. A guest that gives none is the machine's failure, not the job's: another one is tried, without
+    hardware support."""
+    attempts = [KVM, TCG, TCG] if _may_use_kvm() else [TCG, TCG]
+    for accelerator in attempts:
         with tempfile.TemporaryDirectory(prefix="hivebox-vm-") as directory:
-            machine = Machine(image, job, append, Path(directory))
-            result = machine.run()
+            boot = Boot(image, job, append, accelerator, Path(directory))
+            result = boot.run()
             if result:
                 return result
-            say(f"vm: {image.guest} gave no result (attempt {attempt}); its console:\n{machine.console()}")
-    raise HiveboxError(f"the {image.guest} guest gave no result, twice", "see its console above", "")
+            say(f"vm: {image.guest} ({accelerator.name}) gave no result; the end of its console:\n{boot.console()}")
+    raise HiveboxError(f"the {image.guest} guest gave no result", "see its console above", "try --rebuild")
 
 
-class Machine:
-    """One boot."""
+def _may_use_kvm() -> bool:
+    """Whether to try; whether it works is seen by the boot. HIVEBOX_VM_ACCEL=tcg saves that."""
+    return os.environ.get("HIVEBOX_VM_ACCEL") != "tcg" and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
-    def __init__(self, image: Image, job: jobs.Job, append: str, directory: Path) -> None:
-        self._image, self._job, self._directory = image, job, directory
+
+class Boot:
+    """One guest from start to power-off. ``directory`` holds its disks and its console."""
+
+    def __init__(self, image: Image, job: Job, append: str, accelerator: Accelerator, directory: Path) -> None:
+        self._image, self._job, self._accelerator, self._directory = image, job, accelerator, directory
         self._append = f"root=/dev/nvme0n1 rw console=ttyS0 panic=-1 {append}"
-        self._source, self._result = directory / "source", directory / "result"
 
-    def run(self) -> jobs.Result | None:
-        self._job.pack(self._source)
-        self._result.touch()
-        os.truncate(self._result, _RESULT_BYTES)
+    def run(self) -> Result | None:
+        self._job.pack(self._directory / "source")
+        (self._directory / "result").touch()
+        os.truncate(self._directory / "result", _RESULT_BYTES)
         began = time.monotonic()
+        environment = {**os.environ, "TMPDIR": str(self._directory)}  # for what root's writes fill
         with subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(self._directory)}
+            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment
         ) as process:
             try:
-                if not _started(process, began + _BOOT_S):
+                if not _started(process, began + self._accelerator.boot_s):
                     return None
-                say(f"vm: {self._image.guest} booted in {time.monotonic() - began:.0f} s")
-                _stream(process, time.monotonic() + self._job.timeout_s + _END_S)
+                say(f"vm: {self._image.guest} ({self._accelerator.name}) booted in {time.monotonic() - began:.0f} s")
+                _stream(process, time.monotonic() + self._job.timeout_s + _POWER_OFF_S)
             finally:
                 process.kill()
-        say(f"vm: {self._image.guest} ended after {time.monotonic() - began:.0f} s")
-        return jobs.unpack(self._result)
+        say(f"vm: {self._image.guest} off after {time.monotonic() - began:.0f} s")
+        return unpack(self._directory / "result")
 
     def console(self) -> str:
         path = self._directory / "console"
@@ -74,30 +90,32 @@ class Machine:
         return visible("\n".join(text.replace("\r", "").splitlines()[-80:]))
 
     def _command(self) -> list[str]:
-        def drive(name: str, path: Path, options: str) -> tuple[str, str]:
-            return "-drive", f"if=none,id={name},format=raw,file={path},{options}"
-
         return [
-            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
-            *_TCG,
-            *("-smp", "2", "-m", "2048", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", *self._accelerator.options),
+            *("-smp", "2", "-m", "2048", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-kernel", str(self._image.kernel), "-append", self._append),
-            *drive("root", self._image.disk, "snapshot=on"),
-            *("-device", "nvme,drive=root,serial=hivebox-root"),
-            *drive("source", self._source, "readonly=on"),
-            *("-device", "virtio-blk-pci,drive=source,serial=hivebox-source"),
-            *drive("result", self._result, "cache=writeback"),
-            *("-device", "virtio-blk-pci,drive=result,serial=hivebox-result"),
-            *("-chardev", f"file,id=console,path={self._directory / 'console'}", "-serial", "chardev:console"),
+            *_disk("root", self._image.disk, "snapshot=on", "nvme"),
+            *_disk("source", self._directory / "source", "readonly=on", "virtio-blk-pci"),
+            *_disk("result", self._directory / "result", "cache=writeback", "virtio-blk-pci"),
+            *("-chardev", f"file,id=console,path={_value(self._directory / 'console')}", "-serial", "chardev:console"),
             *("-chardev", "stdio,id=output,signal=off", "-serial", "chardev:output"),
         ]
+
+
+def _disk(name: str, path: Path, options: str, device: str) -> tuple[str, ...]:
+    drive = f"if=none,id={name},format=raw,file={_value(path)},{options}"
+    return ("-drive", drive, "-device", f"{device},drive={name},serial=hivebox-{name}")
+
+
+def _value(path: Path) -> str:
+    """In a list of options of QEMU."""
+    return str(path).replace(",", ",,")
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     """What the guest wrote; empty at its end or at the deadline."""
     assert process.stdout
-    wait_s = max(0.0, deadline - time.monotonic())
-    if not select.select([process.stdout], [], [], wait_s)[0]:
+    if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
         return b""
     return os.read(process.stdout.fileno(), 1 << 16)
 
@@ -122,7 +140,7 @@ def _stream(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 def visible(text: str) -> str:
     """What a guest prints reaches somebody's terminal: nothing in it may steer that."""
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1] for letter in text)
 
 
 def say(text: str) -> None:

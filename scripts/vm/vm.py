@@ -1,8 +1,8 @@
 """Run one command in a real Debian with cgroup v2 and systemd, as an ordinary user, and exit with its exit code.
 
-The working tree goes in, output streams out, the machine is gone afterwards. The parts: ``image`` builds and caches what
-a guest boots from, ``job`` packs what it is to do and reads what it gave back, ``machine`` boots it. guest/ holds the
-other side. Exit code 125: the guest could not be built or gave no result, twice.
+The working tree goes in, output streams out, the machine is gone afterwards. The parts: ``image`` builds and caches
+what a guest boots from, ``job`` packs what it is to do and reads what it gave back, ``machine`` boots it. guest/ holds
+the other side. Exit code 125: the guest could not be built, or gave no result however often it was tried.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--stock-delegation", action="store_true", help="user@.service as Debian has it: no io, no cpuset"
     )
-    parser.add_argument("--append", action="append", default=[], metavar="PARAMETERS", help="for the kernel's command line")
+    parser.add_argument("--append", action="append", default=[], metavar="PARAMETERS", help="for the kernel")
     parser.add_argument("--sysctl", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="for the command")
-    parser.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="for the command; then exit code 124")
+    parser.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="then exit code 124")
     parser.add_argument("--results", type=Path, metavar="DIRECTORY", help="gets what is in $HIVEBOX_RESULTS at the end")
     parser.add_argument("--rebuild", action="store_true", help="a new image, with today's packages")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
