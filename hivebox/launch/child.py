@@ -50,7 +50,9 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         if channel.peer_is_gone():
             os._exit(_FAILED)
         channel.send("init", fds=(plan.workdir.work_fd,))
-        payload_pid = os.fork()
+        # Not os.fork: since Python 3.12 it reads /proc/self/stat (to warn about threads), and the sandbox's /proc then
+        # has an entry for init from before it was hidden: EPERM, where the payload should find nothing (ENOENT).
+        payload_pid = process.clone(0)
         if payload_pid == 0:
             _run_payload(plan, channel, exec_error_fd)
         for handle in (exec_error_fd, *plan.cgroup.join_fds(), *plan.streams.child_fds()):

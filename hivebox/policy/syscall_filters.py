@@ -138,7 +138,8 @@ _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _SOCK_TYPE_MASK = 0xF  # the rest of ``type`` is SOCK_CLOEXEC and SOCK_NONBLOCK
 _STREAM, _DGRAM, _SEQPACKET = 1, 2, 5
 _TCP, _UDP = 6, 17
-_EAFNOSUPPORT = 97
+_ENOSYS, _EAFNOSUPPORT = 38, 97
+_LIBUV_RING_ENTRIES = 256
 _NSCD_SOCKET_TYPE = _STREAM | 0o2000000 | 0o4000  # SOCK_CLOEXEC | SOCK_NONBLOCK
 
 
@@ -258,6 +259,9 @@ def _quiet(policy: Policy, granted_calls: Container[str]) -> Iterable[SyscallRul
     # getaddrinfo asks NETLINK_ROUTE which address families there are, and takes a refusal for "all".
     netlink = (Condition(0, _INT, _AF_NETLINK), Condition(2, _INT, 0))
     yield SyscallRule("socket", netlink, _EAFNOSUPPORT)
+    if "@node" in policy.syscalls.groups and "io_uring_setup" not in granted_calls:
+        # libuv 1.50 (Debian 13) asks for a ring of exactly this size per event loop, and does without if it must.
+        yield SyscallRule("io_uring_setup", (Condition(0, _INT, _LIBUV_RING_ENTRIES),), _ENOSYS)
     if "socket" not in granted_calls or not unix_sockets(policy):
         # glibc looks for nscd whenever a user or group is looked up (`ls -l`), with exactly this type.
         nscd = (Condition(0, _INT, _AF_UNIX), Condition(1, _INT, _NSCD_SOCKET_TYPE), Condition(2, _INT, 0))

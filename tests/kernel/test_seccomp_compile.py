@@ -374,6 +374,15 @@ def test_quiet_calls_answer_their_errno_without_an_event() -> None:
     assert outcome == Outcome([-errno for errno, _ in QUIET.values()], [], 0)
 
 
+def test_node_asks_for_a_ring_without_an_event() -> None:
+    """Of exactly libuv's size, and where Node is what runs; nobody gets one."""
+    rings = [("io_uring_setup", 256), ("io_uring_setup", 255)]
+    outcome = confined(policy((*PYTHON, "@node")), lambda: [call(name, size, 0) for name, size in rings])
+    assert outcome == Outcome([-ENOSYS, -EPERM], ["io_uring_setup"], 0)
+    outcome = confined(policy(PYTHON), lambda: [call(name, size, 0) for name, size in rings])
+    assert outcome == Outcome([-EPERM, -EPERM], ["io_uring_setup"] * 2, 0)
+
+
 def test_the_process_outside_is_not_filtered() -> None:
     confined(policy(STRICT), lambda: None)
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -632,12 +641,15 @@ for magic in (0, 1, %d):
 """
 
 
+# Found before privileges are dropped: a virtual environment may lie where only its owner can enter.
+INTERPRETER = os.path.realpath(sys.executable)
+
+
 def _exec(magic: int, source: str, output_fd: int) -> None:
     os.dup2(output_fd, 1)
-    python = os.path.realpath(sys.executable)
     argv = [b"python", b"-I", b"-S", b"-c", source.encode()]
     try:
-        process.execveat(AT_FDCWD, python, argv, [b"PATH=/usr/bin:/bin"], magic)
+        process.execveat(AT_FDCWD, INTERPRETER, argv, [b"PATH=/usr/bin:/bin"], magic)
     except PermissionError:
         os._exit(99)
 
@@ -703,7 +715,8 @@ SHELL_PROGRAM = (
     ' nice -n 1 true; [ $( (sleep 0; echo x) & wait ) = x ]; rm -r "$PWD"'
 )
 GIT_PROGRAM = (
-    "set -e; cd $(mktemp -d); export HOME=$PWD; git init -q r; cd r; git config user.email a@b; git config user.name a;"
+    "set -e; cd $(mktemp -d); export HOME=$PWD; git init -q r; cd r; git config --global user.email a@b;"
+    " git config --global user.name a;"
     " echo 1 >a; git add a; git commit -qm one; echo 2 >>a; git diff | tail -1; git log --format=%s; git status -s;"
     ' git stash -q; git gc -q; git clone -q . ../s; rm -rf "$HOME"'
 )

@@ -13,5 +13,6 @@ def test_the_last_refused_call_is_not_answered(runner):
     chosen = policy(syscalls=Syscalls(groups=PLAIN_GROUPS, kill_after=3))
     report = runner.command("/usr/bin/python3", "-c", loop, policy=chosen)
     assert report.outcome == "killed_by_policy"
-    assert [(violation.name, violation.times) for violation in report.ending.violations] == [("chroot", 3)]
+    assert {violation.name for violation in report.ending.violations} == {"chroot"}
+    assert sum(violation.times for violation in report.ending.violations) == 3  # the path's address may vary
     assert report.stdout == b".."

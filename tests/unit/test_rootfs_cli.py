@@ -89,6 +89,7 @@ def test_a_terminal_sees_progress(rootfs, tmp_path):
 
     leader, follower = os.openpty()
     environment = {**os.environ, "HIVEBOX_STATE": str(tmp_path / "other"), "HIVEBOX_CONFIG": str(tmp_path / "config")}
+    environment["TERM"] = "xterm"  # a dumb one cannot show a bar
     command = [sys.executable, "-m", "hivebox", "rootfs", "build", "small"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, check=True, env=environment, text=True)
     os.close(follower)
