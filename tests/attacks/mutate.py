@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from hivebox import watch
+
 from hivebox.kernel import bpf, mount, process, seccomp_compile
 from hivebox.plan import resolve
 from hivebox.plan.plan import Plan
@@ -26,6 +26,7 @@ from hivebox.report import Output
 from hivebox.steps.rootfs import bind, write_file
 from hivebox.steps.script import Script
 from hivebox.steps.source import DEVICE, Source
+from hivebox.supervise import collect
 
 _UNLIMITED_BYTES = 1 << 40
 
@@ -342,5 +343,5 @@ CONTROLS: dict[str, Removal] = {
     "limits.cpu_time": _limit(cpu_time_s=1000.0),
     "limits.wall_time": _limit(wall_time_s=1000.0),
     "limits.output": _limit(output_size_bytes=_UNLIMITED_BYTES),
-    "outputs": Removal(patch=lambda: patch.object(watch, "Collector", _NaiveCollector)),
+    "outputs": Removal(patch=lambda: patch.object(collect, "Collector", _NaiveCollector)),
 }
