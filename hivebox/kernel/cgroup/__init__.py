@@ -23,10 +23,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import Protocol
 
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 PREFIX = "hivebox."
 WAYS = ("v1", "v2", "systemd")
