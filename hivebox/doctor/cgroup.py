@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any
+from typing import Any, NoReturn
 
 from hivebox.doctor import causes, groups
 from hivebox.doctor.attempt import attempt
@@ -18,6 +18,7 @@ from hivebox.policy.model import Policy
 _MEMORY_BYTES = 64 << 20
 _RATE_BYTES_S = 1 << 30
 _POLLED = "poll (rlimits in the kernel, sums every 20 ms by the supervisor)"
+_REFUSED, _ALLOWED = b"r", b"a"
 _ONE = GroupLimits(_MEMORY_BYTES, 1)
 _BY = {
     "cgroup-v1": "cgroup v1: memory, pids, cpuacct",
@@ -84,19 +85,21 @@ def _limit_one(limits: GroupLimits) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         ours.close()
-        os._exit(_join_and_fork(theirs))
+        _serve(theirs)
+    theirs.close()
     try:
-        theirs.close()
         group.attach(pid)
         socket.send_fds(ours, [b"j"], list(group.join_fds))
-        ours.close()
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+        answer = ours.recv(1)
+        group.settle()  # while the child lives, and with it a scope of systemd
+        if answer != _REFUSED:
             raise HiveboxError(
                 "a control group did not limit", "a second process got into a group for one", "report this"
             )
         return _facts(group)
     finally:
-        ours.close()  # ends a child that still waits
+        ours.close()  # ends the child
+        os.waitpid(pid, 0)
         group.reap()
         group.close()
 
@@ -111,17 +114,26 @@ def _facts(group: Cgroup) -> dict[str, Any]:
     }
 
 
-def _join_and_fork(channel: socket.socket) -> int:
+def _serve(channel: socket.socket) -> NoReturn:
+    """The process: answers, and stays until it has been measured."""
+    try:
+        channel.send(_join_and_fork(channel))
+        channel.recv(1)
+    finally:
+        os._exit(0)
+
+
+def _join_and_fork(channel: socket.socket) -> bytes:
     try:
         data, join_fds, _, _ = socket.recv_fds(channel, 1, 8)
         if not data:
-            return 1
+            return _ALLOWED
         for handle in join_fds:
             os.write(handle, b"0")
         pid = os.fork()
     except OSError as error:
-        return 0 if error.errno == errno.EAGAIN else 1
+        return _REFUSED if error.errno == errno.EAGAIN else _ALLOWED
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    return 1
+    return _ALLOWED

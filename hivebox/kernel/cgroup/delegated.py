@@ -76,8 +76,6 @@ def find_parent(limits: GroupLimits, own: str) -> str:
             _enable(path, limits, is_own=path == _directory(mount, own))
         except OSError as error:
             refused.append(f"{path}: {errno_text(error.errno or 0)}")
-            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}:
-                break  # further up it is not better
         except HiveboxError as error:
             refused.append(error.why)
             if error.hint:

@@ -17,12 +17,15 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import Any
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.cgroup import GroupLimits, Usage, read, write
 from hivebox.kernel.cgroup.delegated import mount_point
 from hivebox.kernel.cgroup.v2 import REQUIRED, CgroupV2, enable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TIMEOUT_S = 20.0
 _SERIAL = 1
