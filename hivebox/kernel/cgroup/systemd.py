@@ -49,6 +49,7 @@ class Scope(CgroupV2):
 
     def __init__(self, run_id: str, limits: GroupLimits) -> None:
         super().__init__()
+        self._mount = mount_point()  # no use in asking for a scope whose files cannot be seen
         self._limits = limits
         self._name = f"hivebox-{os.getpid()}-{run_id}.scope"
         self._scope = ""
@@ -65,13 +66,14 @@ class Scope(CgroupV2):
         try:
             self._divide(init_pid)
         except OSError as error:
-            raise from_os_error("cannot divide the scope that systemd made", error, _HINT) from error
+            what = "cannot make a control group in the scope that systemd made"
+            raise from_os_error(what, error, _HINT) from error
 
     def _divide(self, init_pid: int) -> None:
         own = next(line[3:] for line in read(f"/proc/{init_pid}/cgroup").splitlines() if line.startswith("0::"))
         if not own.endswith(f"/{self._name}"):
             raise HiveboxError("systemd did not make a scope", f"init is in {own}, not in {self._name}", _HINT)
-        self._scope = mount_point() + own
+        self._scope = self._mount + own
         os.mkdir(f"{self._scope}/init", 0o755)
         write(f"{self._scope}/init/cgroup.procs", str(init_pid))
         enable(self._scope, self._limits)
