@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Runner, leftovers, purge
+from tests.harness import Runner, leftovers, measure_slack, purge
 
 MUST_RUN = bool(os.environ.get("HIVEBOX_MUST_RUN"))
 _STATE = "HIVEBOX_TEST_STATE"
@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         os.environ[_STATE] = tempfile.mkdtemp(prefix="hivebox-test-")
         os.environ["HIVEBOX_TEST_BEFORE"] = "\n".join(sorted(leftovers()))
+        if os.environ.get("HIVEBOX_TEST_EMULATED"):  # set by scripts/test-vm
+            os.environ["HIVEBOX_TEST_SLACK"] = measure_slack()
     os.environ["HIVEBOX_STATE"] = os.environ[_STATE]
     os.environ["HIVEBOX_CONFIG"] = os.path.join(os.environ[_STATE], "config")
     os.makedirs(os.environ["HIVEBOX_CONFIG"], exist_ok=True)

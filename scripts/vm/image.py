@@ -27,7 +27,8 @@ _HERE = Path(__file__).resolve().parent
 _RECIPE = (
     *("scripts/vm/build-image", "scripts/vm/customize"),
     *("scripts/vm/guest/unpack", "scripts/vm/guest/hivebox-vm.service"),
-    *("scripts/provision", "scripts/setup", "setup.cfg", "pyproject.toml", "hivebox/__init__.py"),
+    *("scripts/provision", "scripts/setup", "scripts/launcher.py", "bin/hivebox"),
+    *("setup.cfg", "pyproject.toml", "hivebox/__init__.py"),
 )
 # pip does not know that a newer one of these includes the older ones.
 _PLATFORMS = ("manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 28, 27, 17, 12, 5)))

@@ -36,7 +36,7 @@ class Accelerator(NamedTuple):
 KVM = Accelerator("kvm", ("-accel", "kvm", "-cpu", "host"), 60)
 # Named, since a /dev/kvm that opens may still be unable to run a guest. With cmpxchg16b QEMU 7.2 crashes every third
 # boot of a 6.12 kernel; few machines have five-level page tables.
-TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max,cx16=off,la57=off"), 300)
+TCG = Accelerator("tcg", ("-accel", "tcg,thread=multi", "-cpu", "max,cx16=off,la57=off"), 600)
 
 
 def run(image: Image, job: Job, append: str) -> Result:

@@ -20,7 +20,7 @@ from tests.attacks import terminal
 from tests.attacks.corpus import Attack, attacks
 from tests.attacks.mutate import naive_copy, without
 from tests.attacks.scenes import SCENES, Scene
-from tests.harness import LIMITS, PLAIN_GROUPS, PROCESS_GROUPS, Runner, policy
+from tests.harness import LIMITS, PLAIN_GROUPS, PROCESS_GROUPS, Runner, policy, slack_s
 
 PYTHON = "/usr/bin/python3"
 _OUTSIDE = {
@@ -103,7 +103,7 @@ def _execute(command: list[str], work: Path, *, new_session: bool = True) -> str
         process_group=None if new_session else 0,
     )
     try:
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=10 + slack_s())
     except subprocess.TimeoutExpired:
         output = b"still runs after ten seconds"
     finally:
@@ -151,7 +151,7 @@ def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Resul
     groups = (PROCESS_GROUPS if expect["groups"] == "process" else PLAIN_GROUPS) + tuple(expect["more_groups"])
     chosen = policy(
         syscalls=Syscalls(groups=groups, kill_after=expect["kill_after"]),
-        limits=LIMITS._replace(**{"wall_time_s": 10.0, **expect["limits"]}),
+        limits=LIMITS._replace(**{"wall_time_s": 10.0 + slack_s(), **expect["limits"]}),
         filesystem=Filesystem(mounts=grants),
         outputs=Outputs(max_size_bytes=1 << 20, max_files=20, max_time_s=5.0),
     )

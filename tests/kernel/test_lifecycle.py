@@ -14,7 +14,7 @@ import pytest
 
 from hivebox.audit.ledger import Ledger
 from hivebox.locations import state_dir
-from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes
+from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes, slack_s
 
 # Ticks into a file that the test can see (through --rw): the proof that something still runs.
 TICKER = "import os, sys, time\nwhile True:\n open(sys.argv[1], 'a').write('.'); time.sleep(0.02)"
@@ -85,7 +85,7 @@ def ticking(hivebox_pipe, scratch: Path):
 def test_a_signal_to_hivebox_ends_the_run(ticking, number: signal.Signals) -> None:
     process, ticks = ticking()
     process.send_signal(number)
-    assert process.wait(timeout=10) == 128 + number
+    assert process.wait(timeout=10 + slack_s()) == 128 + number
     assert is_still(ticks)
     assert number.name.encode() in process.stderr.read()
 
@@ -95,7 +95,7 @@ def test_a_script_that_ignores_the_signal_is_killed(hivebox_pipe) -> None:
     process = hivebox_pipe("--", "python3", "-c", code)
     assert process.stdout.readline() == b"up\n"
     process.terminate()
-    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert process.wait(timeout=10 + slack_s()) == 128 + signal.SIGTERM
 
 
 def test_the_script_may_end_by_itself_after_a_signal(hivebox_pipe) -> None:
@@ -107,7 +107,7 @@ def test_the_script_may_end_by_itself_after_a_signal(hivebox_pipe) -> None:
     process = hivebox_pipe("--", "python3", "-c", code)
     assert process.stdout.readline() == b"up\n"
     process.terminate()
-    assert process.wait(timeout=10) == 3
+    assert process.wait(timeout=10 + slack_s()) == 3
     assert process.stdout.read() == b"bye\n"
 
 
@@ -143,7 +143,7 @@ def test_a_stopped_supervisor_does_not_stop_the_clock(ticking) -> None:
         assert wait_for(lambda: is_still(ticks), 15)
     finally:
         process.send_signal(signal.SIGCONT)
-    assert process.wait(timeout=10) in {124, 137}
+    assert process.wait(timeout=10 + slack_s()) in {124, 137}
 
 
 def test_killing_init_from_inside_is_not_possible(runner: Runner) -> None:
@@ -156,7 +156,9 @@ def test_killing_init_from_inside_is_not_possible(runner: Runner) -> None:
 def test_twenty_runs_from_twenty_processes_write_twenty_verified_records(hivebox, hivebox_pipe) -> None:
     assert hivebox("run", "--", "true").returncode == 0  # the root is built
     runs = [hivebox_pipe("--report", "-", "--", "true") for _ in range(20)]
-    reports = [json.loads(process.communicate(timeout=100)[0]) for process in runs]
+    streams = [process.communicate(timeout=100 + 10 * slack_s()) for process in runs]
+    assert [process.returncode for process in runs] == [0] * 20, [stderr for _, stderr in streams]
+    reports = [json.loads(stdout) for stdout, _ in streams]
     assert {report["outcome"] for report in reports} == {"ok"}
     assert len({report["audit"]["seq"] for report in reports}) == 20
     verified = hivebox("audit", "verify", "--json")

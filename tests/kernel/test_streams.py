@@ -7,7 +7,7 @@ import threading
 import time
 
 from hivebox.supervise.output import Budget, Pump
-from tests.harness import LIMITS, Runner, policy
+from tests.harness import LIMITS, Runner, policy, slack_s
 
 BLOB = bytes(range(256)) * 1024
 
@@ -77,20 +77,20 @@ def test_a_slow_reader_does_not_stop_the_clock(hivebox_pipe) -> None:
     """Nobody reads our stdout: the wall limit must fire all the same."""
     started = time.monotonic()
     code = "import time\nprint('x' * 1_000_000, flush=True)\ntime.sleep(60)"
-    process = hivebox_pipe("--timeout", "1s", "--", "python3", "-c", code)
-    time.sleep(2.5)
+    process = hivebox_pipe("--timeout", f"{1 + slack_s()}s", "--", "python3", "-c", code)
+    time.sleep(2.5 + 2 * slack_s())
     output = process.stdout.read()
-    process.wait(timeout=10)
+    process.wait(timeout=10 + slack_s())
     assert process.returncode == 124, process.stderr.read()
     assert output
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 9 + 3 * slack_s()
 
 
 def test_a_reader_that_goes_away_ends_the_run(hivebox_pipe) -> None:
     process = hivebox_pipe("--timeout", "20s", "--", "/usr/bin/python3", "-c", "while True: print('x' * 1000)")
     process.stdout.read(10)
     process.stdout.close()
-    assert process.wait(timeout=10) != 0
+    assert process.wait(timeout=10 + slack_s()) != 0
 
 
 def test_a_pump_never_writes_more_than_a_pipe_takes() -> None:
