@@ -163,7 +163,7 @@ def line(module: str, there: Verdict, here: Verdict) -> str:
 
 
 def outside(job: Job) -> Verdict:
-    """As a user without privileges, without a network, on a tmpfs, with the sandbox's environment."""
+    """As the sandbox's user, without privileges and a network, on a tmpfs, with the sandbox's environment."""
     place = Path(tempfile.mkdtemp(prefix="regrtest-", dir="/dev/shm"))
     (place / "tmp").mkdir()
     if os.geteuid() == 0:
@@ -181,10 +181,13 @@ def outside(job: Job) -> Verdict:
 
 
 def become_ordinary() -> None:
-    """Drop root if need be, then enter a user and a network namespace as the sandbox's user, the loopback up."""
+    """Drop root if need be, then enter a user, a network and a mount namespace as the sandbox's user, by number and by
+    name, with the loopback up. The working directory is the module's own."""
     sys.path.insert(0, str(HERE.parent))
     from hivebox.kernel import process  # noqa: PLC0415
+    from hivebox.kernel.mount import MS_BIND, mount  # noqa: PLC0415
     from hivebox.steps.network import Network  # noqa: PLC0415
+    from hivebox.steps.rootfs import ETC  # noqa: PLC0415
 
     if os.geteuid() == 0:
         os.setgroups([])
@@ -192,10 +195,13 @@ def become_ordinary() -> None:
         os.setresuid(ORDINARY_ID, ORDINARY_ID, ORDINARY_ID)
         process.set_dumpable(dumpable=True)  # or its own /proc/self/uid_map stays root's
     uid, gid = os.geteuid(), os.getegid()
-    process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNET)
+    process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNET | process.CLONE_NEWNS)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{INSIDE_ID} {uid} 1"), ("gid_map", f"{INSIDE_ID} {gid} 1")):
         Path(f"/proc/self/{name}").write_text(text)
     Network().apply_init()
+    for name in ("passwd", "group", "nsswitch.conf"):
+        Path(name).write_text(ETC[name])
+        mount(name, f"/etc/{name}", "", MS_BIND)
     process.set_pdeathsig(signal.SIGKILL)
 
 

@@ -21,7 +21,7 @@ _STAGING = "/tmp"  # noqa: S108
 _ROOT_SIZE = "size=8M,nr_inodes=4096"  # /etc and mount points, and a script beside them (steps/script.py)
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
-_ETC = {
+ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/false\n"
     f"hive:x:{INSIDE_ID}:{INSIDE_ID}:hive:/tmp:/bin/false\n"
     "nobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -122,7 +122,7 @@ class Root(Step):
         os.chdir(_STAGING)
         os.umask(0o022)
         os.mkdir("etc")
-        for name, content in _ETC.items():
+        for name, content in ETC.items():
             write_file(f"etc/{name}", content.encode())
         self._populate_dev()
         self._mount_proc()

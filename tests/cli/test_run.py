@@ -176,7 +176,7 @@ def test_a_root_in_use_is_not_pruned(hivebox, hivebox_pipe, scratch: Path) -> No
     for path, text in ((recipe, _TINY), (profile, "extends: shell\nrootfs: {recipe: tiny}\n")):
         path.parent.mkdir()
         path.write_text(text)
-    environment = {**os.environ, "HIVEBOX_CONFIG": str(scratch)}
+    environment = {**os.environ, "HIVEBOX_CONFIG": str(scratch), "HIVEBOX_STATE": str(scratch / "state")}
     command = ("-p", "tiny", "--stdin", "inherit", "--", "bash", "-c", "echo up; read; exec ls /usr/bin/ls")
     running = hivebox_pipe(*command, stdin=subprocess.PIPE, env=environment)
     assert running.stdout.readline() == b"up\n", running.stderr.read()
