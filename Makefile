@@ -1,4 +1,4 @@
-.PHONY: setup demo check test test-real bench
+.PHONY: setup demo check test test-real test-vm bench
 
 setup:
 	scripts/setup
@@ -13,5 +13,7 @@ test:
 	scripts/test
 test-real:
 	scripts/test -m slow tests/real
+test-vm:
+	scripts/test-vm
 bench: setup
 	.venv/bin/python scripts/bench.py

@@ -119,7 +119,7 @@ def unpack(disk: Path) -> Result | None:
     except (tarfile.TarError, ValueError, OverflowError, OSError):
         return None
     status = files.pop("status", b"")
-    return Result(int(status), files) if _STATUS.fullmatch(status) else None
+    return Result(int(status), files) if _STATUS.fullmatch(status) and int(status) < 256 else None
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:

@@ -1,0 +1,101 @@
+"""The cache of images: whole or absent, whatever happens to a builder. The builder here is a small one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import image
+import pytest
+
+BUILDER = """#!/bin/sh
+mkdir "$2/root" && mount -t tmpfs builder "$2/root" && touch "$2/root/file"
+echo half >"$2/root.ext4"
+[ ! -e "$2/../slow" ] || { touch "$2/../begun"; sleep 60.5; }
+echo whole >"$2/root.ext4"; echo kernel >"$2/vmlinuz"; echo "$$" >>"$2/../builds"
+umount "$2/root"; rmdir "$2/root"; rm -rf "$2/tree"
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "build-image").write_text(BUILDER)
+    (tmp_path / "build-image").chmod(0o755)
+    monkeypatch.setattr(image, "_HERE", tmp_path)
+    monkeypatch.setattr(image, "_download_wheels", lambda python, work: None)
+    return image.cache_dir()
+
+
+def fork_builder() -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with image.ready("trixie"):
+                os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def wait_until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.root
+def test_a_builder_that_is_killed_leaves_no_image_and_nothing_running(cache: Path) -> None:
+    (cache / "slow").touch()
+    pid = fork_builder()
+    wait_until((cache / "begun").exists)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    wait_until(
+        lambda: subprocess.run(["pgrep", "-f", str(cache)], check=False, stdout=subprocess.DEVNULL).returncode == 1
+    )
+    assert not list(cache.glob("trixie-*"))
+    assert str(cache) not in Path("/proc/self/mountinfo").read_text()
+    assert list(cache.glob(".trixie-*"))
+    (cache / "slow").unlink()
+    with image.ready("trixie") as built:
+        assert built.disk.read_text() == "whole\n"
+    assert not list(cache.glob(".trixie-*")), "the next builder tidies up"
+
+
+@pytest.mark.root
+def test_two_at_once_build_once(cache: Path) -> None:
+    pids = [fork_builder() for _ in range(3)]
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
+    assert len((cache / "builds").read_text().splitlines()) == 1
+
+
+@pytest.mark.root
+def test_a_failed_build_is_an_error_and_no_image(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "build-image").write_text("#!/bin/sh\necho half >$2/root.ext4\nexit 3\n")
+    with pytest.raises(image.HiveboxError, match="cannot build for a guest"), image.ready("trixie"):
+        pass
+    assert sorted(each.name for each in cache.iterdir()) == ["trixie.lock"]
+
+
+@pytest.mark.root
+def test_old_images_go_unless_in_use(cache: Path) -> None:
+    unused, used, fresh = (cache / f"trixie-{name}" for name in ("unused", "used", "fresh"))
+    for directory in (unused, used, fresh):
+        directory.mkdir()
+    for directory in (unused, used):
+        os.utime(directory, (0, 0))
+    code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_SH); print(flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code, used], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with holder:
+        holder.stdout.readline()
+        with image.ready("trixie"):
+            assert not unused.exists()
+            assert used.exists()
+            assert fresh.exists()
+        holder.stdin.close()
