@@ -22,24 +22,24 @@ else:
 _GONE_OR_NOT_OURS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EBUSY}
 
 
-def reap(first: str, *others: str) -> None:
-    """``first`` is the directory in which a run's first group is made and its last removed (in v1, of ``memory``);
-    ``others`` hold groups of the same names."""
-    for name in os.listdir(first):
-        if _is_abandoned(first, name):
-            for parent in (*reversed(others), first):
+def reap(*parents: str) -> None:
+    """Everything abandoned in these directories. A run's v1 groups need not all be beside ours: each hierarchy has its
+    own place for us."""
+    namespace = pid_namespace()
+    abandoned: dict[str, bool] = {}  # by name, which is the same in every hierarchy
+    for parent in parents:
+        for name in os.listdir(parent):
+            if name not in abandoned:
+                abandoned[name] = _is_abandoned(name, namespace)
+            if abandoned[name]:
                 _remove(f"{parent}/{name}")
 
 
-def _is_abandoned(parent: str, name: str) -> bool:
+def _is_abandoned(name: str, namespace: int) -> bool:
     parts = name.split(".")
     if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:4]):
         return False
-    try:
-        mine = os.stat(f"{parent}/{name}").st_uid == os.geteuid()
-    except FileNotFoundError:
-        return False
-    return mine and int(parts[3]) == pid_namespace() and start_time(int(parts[1])) != parts[2]
+    return int(parts[3]) == namespace and start_time(int(parts[1])) != parts[2]
 
 
 def _is_number(text: str) -> bool:
@@ -48,7 +48,8 @@ def _is_number(text: str) -> bool:
 
 def _remove(path: str) -> None:
     try:
-        os.rmdir(path)
+        if os.stat(path).st_uid == os.geteuid():
+            os.rmdir(path)
     except OSError as error:
         if error.errno == errno.EBUSY:
             _empty(path)

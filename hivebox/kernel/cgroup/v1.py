@@ -191,7 +191,7 @@ class CgroupV1:
             os.close(handle)
         self._fds.clear()
         self.join_fds = ()
-        for path in reversed(self._paths.values()):  # memory last: by it a reaper finds the others
+        for path in self._paths.values():
             remove(path)
         self._paths.clear()
 
