@@ -64,9 +64,9 @@ def throttled(disk: Path, **rates: int) -> Policy:
 @pytest.mark.parametrize(
     ("kind", "rates", "total", "block", "per_block"),
     [
-        ("write", {"io_write_bytes_s": 2 * MIB}, 6 * MIB, 1 << 16, 0),
-        ("buffered", {"io_write_bytes_s": 2 * MIB}, 6 * MIB, 1 << 16, 0),
-        ("read", {"io_read_bytes_s": 2 * MIB}, 6 * MIB, 1 << 16, 0),
+        ("write", {"io_write_bytes_s": MIB}, 4 * MIB, 1 << 16, 0),
+        ("buffered", {"io_write_bytes_s": MIB}, 4 * MIB, 1 << 16, 0),
+        ("read", {"io_read_bytes_s": MIB}, 4 * MIB, 1 << 16, 0),
         ("write", {"io_write_ops_s": 10}, 30 * 4096, 4096, 1),
         ("read", {"io_read_ops_s": 10}, 30 * 4096, 4096, 1),
     ],
@@ -75,14 +75,20 @@ def throttled(disk: Path, **rates: int) -> Policy:
 def test_rate(
     runner: Runner, grouped, disk: Path, kind: str, rates: dict[str, int], total: int, block: int, per_block: int
 ) -> None:
+    """Never faster. Slower it may be once or twice, when others keep the disk busy."""
     command = (PYTHON, "-c", COPY, kind, str(total), str(block))
-    report = runner.command(*command, policy=throttled(disk, **rates), transform=grouped)
-    assert report.outcome == "ok", report.stderr
-    rate = float(report.stdout) / (block if per_block else 1)
-    assert rate == pytest.approx(next(iter(rates.values())), rel=0.15)
-    counted = report.ending.io_read_bytes if kind == "read" else report.ending.io_write_bytes
-    assert counted == pytest.approx(total, rel=0.1)
-    assert report.controls["cgroup"]["io"]["devices"]
+    limit = next(iter(rates.values()))
+    for _ in range(3):
+        report = runner.command(*command, policy=throttled(disk, **rates), transform=grouped)
+        assert report.outcome == "ok", report.stderr
+        rate = float(report.stdout) / (block if per_block else 1)
+        assert rate <= limit * 1.15
+        counted = report.ending.io_read_bytes if kind == "read" else report.ending.io_write_bytes
+        assert counted == pytest.approx(total, rel=0.1)
+        assert report.controls["cgroup"]["io"]["devices"]
+        if rate >= limit * 0.85:
+            return
+    pytest.fail(f"{rate:.0f} is too far below {limit}")
 
 
 def test_without_a_limit_the_same_writer_is_faster(runner: Runner, grouped, disk: Path) -> None:

@@ -168,7 +168,7 @@ def _none_works(refused: list[tuple[str, HiveboxError]], own: dict[str, str]) ->
         missing = [name for name in _V1_REQUIRED if name not in own]
         why = f"no hierarchy for {', '.join(missing)} on this host" if missing else "no way to was left to try"
         return HiveboxError("cannot limit memory, processes and CPU time by cgroup", why, "see `hivebox doctor`")
-    reasons = "\n      ".join(f"{name}: {error.what}: {error.why}" for name, error in refused)
+    reasons = "; ".join(f"{name}: {error.what}: {error.why}" for name, error in refused)
     return HiveboxError("cannot make a control group", reasons, refused[-1][1].hint)
 
 
