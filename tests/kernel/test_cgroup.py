@@ -146,7 +146,7 @@ def abandoned(parent: str, change: str = "") -> str:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     name = f"hivebox.{process.pid}.{cgroup.start_time(process.pid)}.{cgroup.pid_namespace()}.test"
     process.communicate()
-    path = f"{parent}/{change.format(name=name) if change else name}"
+    path = f"{parent}/{change.format(name=name, namespace=cgroup.pid_namespace()) if change else name}"
     os.mkdir(path)
     return path
 
@@ -197,9 +197,9 @@ def test_the_reaper_lets_a_live_supervisors_group_be(parent: str) -> None:
 @pytest.mark.parametrize(
     "lie",
     [
-        "hivebox.\u00b2.1.{name}",  # a digit to Python, not a number
+        "hivebox.\u00b2.1.{namespace}.test",  # a digit to Python, not a number
         "hivebox.1.x",
-        "hivebox.99999999999999999999999999.1.1.test",
+        "hivebox.99999999999999999999999999.1.{namespace}.test",
         "hivebox.{name}",
         "x{name}",
         "{name}.more",
