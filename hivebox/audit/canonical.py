@@ -60,7 +60,7 @@ def _text(value: object, depth: int) -> str:
     if isinstance(value, int):
         return _integer(value)
     if isinstance(value, float):
-        return _fraction(value)
+        return fraction(value)
     if isinstance(value, dict):
         return "{" + ",".join(f"{_key(key)}:{_text(value[key], depth + 1)}" for key in sorted(value)) + "}"
     if isinstance(value, list | tuple):
@@ -96,7 +96,8 @@ def _integer(value: int) -> str:
     return str(int(value))
 
 
-def _fraction(value: float) -> str:
+def fraction(value: float) -> str:
+    """``value`` in its one spelling. Raises NotCanonicalError."""
     if not -_LARGEST_FRACTION < value < _LARGEST_FRACTION:  # false for NaN too
         raise NotCanonicalError(f"a number that is not finite or not below 2**53: {value!r}")
     whole, _, decimals = f"{value:z.9f}".partition(".")  # z: no minus before a zero

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hivebox.audit import envelope, statement
+from hivebox.audit import envelope, opening, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.audit.journal import LOCK_TIMEOUT_S, lock
+from hivebox.audit.story import ENDS
 from hivebox.errors import HiveboxError, from_os_error
 
 
@@ -60,8 +61,8 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     for number, line in enumerate(lines, 1):
         raw = line.removesuffix(b"\n")
         try:
-            sealed = envelope.unseal(raw)
-            yield Entry(number, raw, sealed, statement.decode(sealed.payload))
+            sealed = opening.unseal(raw)
+            yield Entry(number, raw, sealed, opening.decode(sealed.payload))
         except RuleError:
             continue
 
@@ -74,7 +75,7 @@ def runs(lines: Iterable[bytes]) -> list[Run]:
         run = found.get(record.run_id, Run(record.run_id, None, None))
         if record.event == "started":
             found[record.run_id] = run._replace(started=entry)
-        elif record.event == "finished":
+        elif record.event in ENDS:
             found[record.run_id] = run._replace(finished=entry)
     return list(found.values())
 

@@ -1,7 +1,8 @@
-"""The ledger as a file: one writer at a time, every line whole or gone, on the disk before anyone is told.
+"""The ledger as a file: one appender at a time, every line whole or gone, on the disk before anyone is told.
 
-``with_journal`` holds the lock. One write and one fdatasync per line, so that after a
-crash at most the last line is in doubt; whoever writes several lines in one go must think about recovery again.
+Two locks. Whoever holds the one on ``ledger.jsonl`` (``open_journal``) appends; ``Journal.write`` leaves its lines in the
+page cache. Whoever holds the one on ``commit`` (audit/commit.py) makes everything appended so far durable, for all who
+wait: many runs share one fdatasync. Only then is anybody told.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 
 from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_all, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
@@ -25,19 +27,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NAME = "ledger.jsonl"
-LOCK_TIMEOUT_S = 60.0  # two hundred runs that end at once, on a disk that takes 50 ms for an fsync
-_BLOCK_BYTES = 16 << 10
-_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
-
-
-class Tail(Frozen):
-    """``line`` is the last record's, without its newline; ``seq`` is -1 when there is none. It and all before it end
-    at offset ``end``; ``torn`` is what follows."""
-
-    seq: int
-    line: bytes
-    end: int
-    torn: bytes
+LOCK_TIMEOUT_S = 10.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.004
 
 
 class Journal(Frozen):
@@ -47,82 +38,56 @@ class Journal(Frozen):
     dir_fd: int
     path: str
 
-    def tail(self, seq_of: Callable[[bytes], int]) -> Tail:
-        """Reads back from the end only as far as needed. ``seq_of`` gives a record's number, -1 for what is none.
+    def size(self) -> int:
+        """Bytes."""
+        return os.fstat(self.fd).st_size
 
-        Raises HiveboxError if there is no record to build on.
-        """
-        size = os.fstat(self.fd).st_size
-        line, start, end = self._line_before(size)
-        if end == size and (seq := seq_of(line)) >= 0:
-            return Tail(seq, line, end, b"")
-        # Not whole, or whole and garbage: a power loss may leave the last blocks of a write on the disk and zeros
-        # before them. Only the last line was ever in doubt, so the one before it has to be good.
-        if end == size:
-            torn = os.pread(self.fd, size - start, start)
-            line, _, end = self._line_before(start)
-        else:
-            torn = os.pread(self.fd, size - end, end)
-        if (seq := seq_of(line)) < 0 < end:
-            raise self._damaged("the last two lines are not records")
-        return Tail(seq, line, end, torn)
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes from offset ``start`` to ``end``."""
+        return os.pread(self.fd, end - start, start)
 
-    def append(self, line: bytes) -> None:
-        """Durable when it returns; when it raises, the file is as it was before. Raises HiveboxError."""
-        if len(line) >= MAX_LINE_BYTES:
-            why = f"a record of {len(line)} bytes; the ledger takes {MAX_LINE_BYTES - 1}"
+    def write(self, lines: list[bytes]) -> None:
+        """Append lines, given without their newlines, in one write. Not durable yet. When it raises (HiveboxError), the
+        file is as it was before."""
+        longest = max(map(len, lines))
+        if longest >= MAX_LINE_BYTES:
+            why = f"a record of {longest} bytes; the ledger takes {MAX_LINE_BYTES - 1}"
             raise HiveboxError("cannot write the audit record", why, "collect fewer outputs")
-        before = os.fstat(self.fd).st_size
+        before = self.size()
         try:
-            write_all(self.fd, line + b"\n")
-            os.fdatasync(self.fd)
             if not before:
                 os.fsync(self.dir_fd)  # the first record is durable only with the ledger's name
+            write_all(self.fd, b"\n".join(lines) + b"\n")
         except BaseException as error:
-            self._undo(before)
+            with contextlib.suppress(OSError):  # if this fails too, the next appender finds the line torn
+                os.ftruncate(self.fd, before)
             if isinstance(error, OSError):
-                error.filename = self.path
-                raise from_os_error("cannot write the audit record", error, _hint(error)) from error
+                raise write_error(self.path, error) from error
             raise
 
-    def drop_torn(self, tail: Tail) -> str:
-        """Cuts the torn end off and keeps its bytes beside the ledger; returns their SHA-256 in hex."""
-        digest = sha256(tail.torn).hexdigest()
-        try:  # noqa: SIM105  # contextlib is not on the run path
-            write_new(self.dir_fd, f"torn-{digest}", tail.torn, 0o600)
-        except FileExistsError:
-            pass
+    def keep_torn(self, torn: bytes) -> str:
+        """Copy torn bytes beside the ledger, durably; returns their SHA-256 in hex."""
+        digest = hashlib.sha256(torn).hexdigest()
+        with contextlib.suppress(FileExistsError):
+            write_new(self.dir_fd, f"torn-{digest}", torn, 0o600)
         os.fsync(self.dir_fd)
-        os.ftruncate(self.fd, tail.end)
         return digest
 
-    def _undo(self, size: int) -> None:
-        # If this fails too (EIO), the torn line is found and dropped by the next append.
-        try:
-            os.ftruncate(self.fd, size)
-            os.fdatasync(self.fd)
-        except OSError:
-            return
+    def cut(self, end: int) -> None:
+        """Drop everything behind offset ``end``."""
+        os.ftruncate(self.fd, end)
 
-    def _line_before(self, end: int) -> tuple[bytes, int, int]:
-        """The last line that ends in a newline before offset ``end``: (line, its start, offset behind its newline)."""
-        data, start = b"", end
-        while True:
-            last = data.rfind(b"\n")
-            first = data.rfind(b"\n", 0, max(last, 0))
-            if last >= 0 and (first >= 0 or start == 0):
-                return data[first + 1 : last], start + first + 1, start + last + 1
-            if start == 0:
-                return b"", 0, 0
-            if len(data) > 2 * MAX_LINE_BYTES:
-                raise self._damaged(f"no line end in its last {len(data)} bytes")
-            block = min(start, max(_BLOCK_BYTES, len(data)))
-            start -= block
-            data = os.pread(self.fd, block, start) + data
+    def unlock(self) -> None:
+        """Let the next appender in, before the descriptor is closed."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
 
-    def _damaged(self, why: str) -> HiveboxError:
-        hint = "look with hivebox audit verify; then move the file away, and a new ledger begins"
-        return HiveboxError("cannot add to the audit ledger", f"{self.path}: {why}", hint)
+    def relock(self, deadline_s: float) -> None:
+        """Exclude appenders again."""
+        lock(self.fd, fcntl.LOCK_EX, self.path, deadline_s)
+
+    def is_current(self) -> bool:
+        """False when the ledger was rotated, moved or removed since it was opened."""
+        return _is_named(self.dir_fd, self.fd)
 
 
 def lock(fd: int, operation: int, path: str, deadline_s: float) -> None:
@@ -136,28 +101,36 @@ def lock(fd: int, operation: int, path: str, deadline_s: float) -> None:
                 why = f"{path}: another process has held its lock for too long"
                 raise HiveboxError("cannot lock the audit ledger", why, f"see who: fuser -v {path}") from error
         time.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
-def with_journal(state_dir: str, lock_timeout_s: float, act: Callable[[Journal], T]) -> T:
-    """What ``act`` returns, given the ledger of ``state_dir``: made if missing, locked against every other writer."""
+@contextlib.contextmanager
+def open_journal(state_dir: str, deadline_s: float) -> Iterator[Journal]:
+    """The ledger of ``state_dir``, made if missing, locked against every other appender until ``unlock`` or the end of
+    the block. Raises HiveboxError."""
     dir_fd = open_private_dir(state_dir, "audit")
     path = os.path.join(state_dir, "audit", NAME)
     try:
-        fd = _open_locked(dir_fd, path, lock_timeout_s)
+        fd = _open_locked(dir_fd, path, deadline_s)
         try:
             return act(Journal(fd, dir_fd, path))
         finally:
             os.close(fd)  # unlocks
     except OSError as error:
-        error.filename = path
-        raise from_os_error("cannot write the audit record", error, _hint(error)) from error
+        raise write_error(path, error) from error
     finally:
         os.close(dir_fd)
 
 
-def _open_locked(dir_fd: int, path: str, lock_timeout_s: float) -> int:
-    deadline_s = time.monotonic() + lock_timeout_s
+def write_error(path: str, error: OSError) -> HiveboxError:
+    """What a failed write or sync of the ledger is for the run."""
+    error.filename = path
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    hint = "make room, or set HIVEBOX_STATE to a directory on another disk" if full else ""
+    return from_os_error("cannot write the audit record", error, hint)
+
+
+def _open_locked(dir_fd: int, path: str, deadline_s: float) -> int:
     while True:
         fd = _open(dir_fd, path)
         try:
@@ -198,9 +171,3 @@ def _is_named(dir_fd: int, fd: int) -> bool:
         return False
     ours = os.fstat(fd)
     return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-def _hint(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "make room, or set HIVEBOX_STATE to a directory on another disk"
-    return ""

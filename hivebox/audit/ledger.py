@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from hivebox.audit import canonical, envelope, journal, statement
+from hivebox.audit import canonical, commit, envelope, journal, place, statement, supervisor
 from hivebox.audit.keys import Signer, load_signer
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+_MOST_ABORTED = 16  # runs found dead that one append speaks for: it must not be slow
 
 
 class Appended(Frozen):
@@ -22,6 +22,15 @@ class Appended(Frozen):
     seq: int
     line_sha256: str
     path: str
+
+
+class Entry(Frozen):
+    """What a record says beside its place and time; ``subjects`` are (name, SHA-256 in hex)."""
+
+    event: str
+    run_id: str
+    subjects: Sequence[tuple[str, str]]
+    predicate: Mapping[str, Any]
 
 
 class Ledger:
@@ -52,51 +61,66 @@ class Ledger:
     ) -> Appended:
         """Signs and writes one record; it is on the disk when this returns. ``subjects`` are (name, SHA-256 in hex).
 
-        Raises HiveboxError, and then the ledger is as it was: the run must not go on.
+        Raises HiveboxError, and then the record is not in the ledger: the run must not go on.
         """
-        signer = self.prepare()
-
-        def write(opened: journal.Journal) -> Appended:
-            tail = self._recovered(opened, signer, opened.tail(_seq_of))
-            return self._write(opened, signer, tail, (event, run_id, subjects, predicate))
-
+        self.prepare()
+        deadline_s = time.monotonic() + self._lock_timeout_s
         try:
             statement.check_content(run_id, subjects, predicate)
-            return journal.with_journal(self._state_dir, self._lock_timeout_s, write)
+            with journal.open_journal(self._state_dir, deadline_s) as opened:
+                return self._append(opened, Entry(event, run_id, subjects, predicate), deadline_s)
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
-    def _recovered(self, opened: journal.Journal, signer: Signer, tail: journal.Tail) -> journal.Tail:
-        if not tail.torn:
-            return tail
-        digest = opened.drop_torn(tail)
-        dropped = {"bytes": len(tail.torn), "kept_as": f"torn-{digest}", "sha256": digest}
+    def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended:
+        found = self._recovered(opened, place.find(opened, (-1, statement.FIRST_PREV)), deadline_s)
+        entries = [*_dead(found), entry] if entry.event == "started" else [entry]
+        lines, after = self._sign(found, entries)
+        opened.write(lines)
+        place.save(opened, after)
+        opened.unlock()
+        commit.commit(opened, found.end, b"\n".join(lines) + b"\n", deadline_s)
+        return Appended(after.seq, after.line_sha256, opened.path)
+
+    def _recovered(self, opened: journal.Journal, found: place.Place, deadline_s: float) -> place.Place:
+        """A torn end is kept beside the ledger, then cut off, then told in a record of its own. A kill in between leaves
+        ``recovering`` in the state, so that the next appender tells it."""
+        if found.torn:
+            recovering = (opened.keep_torn(found.torn), len(found.torn))
+            place.save(opened, found._replace(recovering=recovering))
+            commit.cut(opened, found.end, deadline_s)
+            found = found._replace(torn=b"", recovering=recovering)
+        if not found.recovering:
+            return found
+        digest, size = found.recovering
+        dropped = {"bytes": size, "kept_as": f"torn-{digest}", "sha256": digest}
         run_id = "recovered-" + os.urandom(8).hex()
-        # A write of its own: were this and the caller's record torn together, the next recovery could not tell.
-        self._write(opened, signer, tail, ("recovered", run_id, [("torn", digest)], {"dropped": dropped}))
-        return opened.tail(_seq_of)
+        lines, after = self._sign(found, [Entry("recovered", run_id, [("torn", digest)], {"dropped": dropped})])
+        opened.write(lines)
+        os.fdatasync(opened.fd)
+        place.save(opened, after)
+        return after
 
-    def _write(
-        self,
-        opened: journal.Journal,
-        signer: Signer,
-        tail: journal.Tail,
-        content: tuple[str, str, Sequence[tuple[str, str]], Mapping[str, Any]],
-    ) -> Appended:
-        event, run_id, subjects, predicate = content
-        seq = tail.seq + 1
-        prev = sha256(tail.line).hexdigest() if seq else statement.FIRST_PREV
-        record = statement.Record(seq, prev, event, run_id, self._clock(), tuple(subjects), dict(predicate))
-        payload = statement.encode(record)
-        line = envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload)))
-        opened.append(line)
-        return Appended(seq, sha256(line).hexdigest(), opened.path)
+    def _sign(self, found: place.Place, entries: Sequence[Entry]) -> tuple[list[bytes], place.Place]:
+        """Lines for the entries, and the place behind them."""
+        signer = self.prepare()
+        lines = []
+        for entry in entries:
+            event, run_id, subjects, predicate = entry
+            moment = self._clock()
+            record = statement.Record(
+                found.seq + 1, found.line_sha256, event, run_id, moment, tuple(subjects), dict(predicate)
+            )
+            payload = statement.encode(record)
+            lines.append(envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload))))
+            found = found.after(lines[-1], record)
+        return lines, found
 
 
-def _seq_of(line: bytes) -> int:
-    """-1 for what is no record. The signature is not looked at: a forged last line must not stop every run, and the
-    verifier names it."""
-    try:
-        return statement.decode(envelope.unseal(line).payload).seq
-    except envelope.RuleError:
-        return -1
+def _dead(found: place.Place) -> list[Entry]:
+    """An end for each run whose hivebox is gone."""
+    mine = supervisor.identify()
+    dead = [run_id for run_id, who in found.open_runs.items() if supervisor.is_gone(who, mine)][:_MOST_ABORTED]
+    why = "the hivebox that watched this run was killed, or its host went down"
+    result = {"outcome": "aborted", "why": why}
+    return [Entry("aborted", run_id, (), {"result": result, "noticed_by": mine}) for run_id in dead]

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 # An identifier, compared byte for byte and never fetched. A change of meaning gets a new number.
-PREDICATE_TYPE = "https://hivebox.dev/run/v1"
+PREDICATE_TYPES = {1: "https://hivebox.dev/run/v1", 2: "https://hivebox.dev/record/v2"}
+VERSION = 2  # what is written; version 1 is read for ever
 FIRST_PREV = "0" * 64
-EVENTS = ("started", "finished", "recovered")
+EVENTS = {
+    1: ("started", "finished", "recovered"),
+    2: ("started", "finished", "aborted", "recovered", "key", "segment", "pruned"),
+}
 RESERVED = ("event", "ledger", "run_id", "time")
 
+_VERSIONS = {name: version for version, name in PREDICATE_TYPES.items()}
 _HEX = frozenset("0123456789abcdef")
 _RUN_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _RUN_ID_CHARACTERS = 128
@@ -47,6 +52,7 @@ class Record(Frozen):
     moment: Moment
     subjects: tuple[tuple[str, str], ...]
     predicate: dict[str, Any]
+    version: int = VERSION
 
 
 def now() -> Moment:
@@ -71,8 +77,8 @@ def boot_id() -> str:
 
 def encode(record: Record) -> bytes:
     """The payload to sign. Raises NotCanonicalError for content that JSON cannot carry, RuleError for a bad shape."""
-    if record.event not in EVENTS:
-        raise RuleError("event", "one of " + ", ".join(EVENTS), repr(record.event))
+    if record.event not in EVENTS[record.version]:
+        raise RuleError("event", "one of " + ", ".join(EVENTS[record.version]), repr(record.event))
     predicate = {
         **record.predicate,
         "event": record.event,
@@ -83,10 +89,10 @@ def encode(record: Record) -> bytes:
     statement = {
         "_type": STATEMENT_TYPE,
         "predicate": predicate,
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": PREDICATE_TYPES[record.version],
         "subject": [{"digest": {"sha256": digest}, "name": _readable(name)} for name, digest in record.subjects],
     }
-    _check(statement)
+    check(statement)
     return canonical.encode(statement)
 
 
@@ -96,7 +102,7 @@ def decode(payload: bytes) -> Record:
         statement = canonical.decode(payload)
     except canonical.NotCanonicalError as error:
         raise RuleError("statement", "canonical JSON", str(error)) from error
-    return _check(statement)
+    return check(statement)
 
 
 def check_content(run_id: str, subjects: Sequence[tuple[str, str]], predicate: Mapping[str, Any]) -> None:
@@ -120,12 +126,15 @@ def _readable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _check(statement: Any) -> Record:
+def check(statement: Any) -> Record:
+    """A parsed statement as a record. Raises RuleError."""
     outer = {"_type": str, "predicate": dict, "predicateType": str, "subject": list}
     fields = require_fields("statement", statement, outer)
-    for name, wanted in (("_type", STATEMENT_TYPE), ("predicateType", PREDICATE_TYPE)):
-        if fields[name] != wanted:
-            raise RuleError("statement", f"{name} {wanted}", repr(fields[name]))
+    if fields["_type"] != STATEMENT_TYPE:
+        raise RuleError("statement", f"_type {STATEMENT_TYPE}", repr(fields["_type"]))
+    version = _VERSIONS.get(fields["predicateType"])
+    if version is None:
+        raise RuleError("statement", "predicateType " + " or ".join(_VERSIONS), repr(fields["predicateType"]))
     predicate = fields["predicate"]
     for name in RESERVED:
         if name not in predicate:
@@ -139,7 +148,7 @@ def _check(statement: Any) -> Record:
     own = {"event": str, "run_id": str}
     named = require_fields("predicate", {name: predicate[name] for name in own}, own)
     check_content(named["run_id"], subjects, {})
-    return Record(link["seq"], link["prev"], named["event"], named["run_id"], moment, subjects, predicate)
+    return Record(link["seq"], link["prev"], named["event"], named["run_id"], moment, subjects, predicate, version)
 
 
 def _check_subject(item: Any) -> tuple[str, str]:

@@ -1,20 +1,25 @@
-"""The verifier: lines and public keys in, findings out. No I/O, no clock, no trust in whoever wrote the file.
+"""The verifier: lines, public keys and checkpoints in, findings out. No I/O, no clock, no trust in whoever wrote the file.
 
 Every finding names one rule of docs/audit-format.md#rules, what that rule expects and what the ledger has.
+
+An Ed25519 signature costs three times as much to verify as all the rest of a record. So a record's signature waits for
+the next checkpoint: when the root that a trusted key signed there is the root of the very lines that were read, each of
+them is what the holder of the key had, and had verified before signing (audit/checkpoints.py). Signatures that no good
+checkpoint covers are verified one by one; ``every_signature`` verifies all.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
-from hivebox.audit import envelope, statement
+from hivebox.audit import envelope, note, opening, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
-from hivebox.audit.rules import ERROR, RULES, Finding
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hivebox.audit.keyring import Keyring
+from hivebox.audit.rules import ERROR, Finding, finding
+from hivebox.audit.seals import Seals, origin_of, read_segment
+from hivebox.audit.story import OpenRun, Story
 
 _DIGEST_BYTES = 32
 
@@ -26,15 +31,20 @@ class Head(NamedTuple):
     line_sha256: str
 
 
-class OpenRun(NamedTuple):
-    """A run without an end; whether its supervisor still lives is for the caller to find out."""
+class Evidence(NamedTuple):
+    """What the ledger is held to beside itself. ``checkpoints`` are the notes found beside it or kept by the auditor.
+    ``alone``: a single segment, whose predecessors are elsewhere."""
 
-    line: int
-    record: statement.Record
+    head: Head | None = None
+    checkpoints: tuple[bytes, ...] = ()
+    witnesses: tuple[note.Verifier, ...] = ()
+    every_signature: bool = False
+    alone: bool = False
 
 
 class Verdict(NamedTuple):
-    """``records`` counts the lines that hold a record, ``runs`` the starts. ``head`` is the last record's, or None."""
+    """``records`` counts the lines that hold a record, ``runs`` the starts. ``head`` is the last record's, or None;
+    ``checkpointed`` the number of records that good checkpoints cover, ``witnessed`` those a witness cosigned."""
 
     findings: tuple[Finding, ...]
     lines: int
@@ -42,6 +52,9 @@ class Verdict(NamedTuple):
     runs: int
     head: Head | None
     open_runs: tuple[OpenRun, ...]
+    checkpointed: int = 0
+    witnessed: int = 0
+    root: str = ""
 
     @property
     def good(self) -> bool:
@@ -49,9 +62,14 @@ class Verdict(NamedTuple):
         return all(finding.severity != ERROR for finding in self.findings)
 
 
-def verify(lines: Iterable[bytes], public_keys: Mapping[str, bytes], expected_head: Head | None = None) -> Verdict:
+def verify(
+    lines: Iterable[bytes],
+    public_keys: Mapping[str, bytes],
+    expected_head: Head | None = None,
+    evidence: Evidence | None = None,
+) -> Verdict:
     """``lines`` come with their newline; ``public_keys`` maps keyid to 32 bytes. Findings are in line order."""
-    verifier = Verifier(public_keys, expected_head)
+    verifier = Verifier(public_keys, evidence or Evidence(expected_head))
     for line in lines:
         verifier.feed(line)
     return verifier.finish()
@@ -60,22 +78,24 @@ def verify(lines: Iterable[bytes], public_keys: Mapping[str, bytes], expected_he
 class Verifier:
     """The same, line by line. Holds 32 bytes a line and one entry a run."""
 
-    def __init__(self, public_keys: Mapping[str, bytes], expected_head: Head | None = None) -> None:
+    def __init__(self, public_keys: Mapping[str, bytes], evidence: Evidence) -> None:
         self._keys = Keyring(public_keys)
-        self._expected_head = expected_head
+        self._evidence = evidence
         self._findings: list[Finding] = []
         self._digests = bytearray()
         self._line = 0
         self._records = 0
-        self._runs = 0
         self._next_seq = 0
         self._unread = 0  # lines since the last record in place; each may have been a record, or never one
         self._head: Head | None = None
         self._head_met = False
         self._gaps: list[tuple[int, range]] = []
         self._late: set[int] = set()
-        self._states: dict[str, OpenRun | None] = {}
-        self._latest: dict[str, tuple[int, str]] = {}
+        self._prev = statement.FIRST_PREV  # the digest of the line before
+        self._first = 0  # the number of the first record here, when older ones are elsewhere
+        self._pruned_to = 0
+        self._story = Story()
+        self._seals = Seals(evidence.checkpoints, evidence.witnesses, self._keys)
 
     def feed(self, line: bytes) -> None:
         """The next line, its newline included. Anything after a line without one is outside the format."""
@@ -87,90 +107,150 @@ class Verifier:
                 raise RuleError("line", f"at most {MAX_LINE_BYTES} bytes", str(len(line)))
             if body == line:
                 raise RuleError("torn", "a line that ends in a newline", f"{len(line)} bytes without one")
-            record = self._open(body)
+            opened = opening.unseal(body)
+            record = self._read(opened)
         except RuleError as error:
             self._add(error.rule, error.expected, error.got)
             self._unread += 1
         else:
             self._records += 1
-            if self._in_place(record, digest.digest()):
-                self._check_run(record)
-                self._check_clock(record)
+            if self._line == 1:
+                self._begin(record, digest.hexdigest())
+            if self._in_place(record, digest):
+                self._follow(record, opened)
         self._digests += digest.digest()
+        self._prev = digest.hexdigest()
+        self._findings += self._seals.grow(body, self._line)
 
     def finish(self) -> Verdict:
         """No more lines."""
+        self._findings += self._seals.finish(self._findings)
         for line, missing in self._gaps:
             moved = all(seq in self._late for seq in missing)
             self._add("order" if moved else "gap", f"record {missing.start}", f"record {missing.stop}", line)
-        if self._expected_head is not None and not self._head_met:
-            self._add("head", _show(self._expected_head), self._at_head(), 0)
-        open_runs = tuple(run for run in self._states.values() if run is not None)
+        self._check_first()
+        expected = self._evidence.head
+        if expected is not None and not self._head_met:
+            self._add("head", _show(expected), self._at_head(), 0)
+        open_runs = tuple(self._story.open.values())
         for run in open_runs:
             self._add("incomplete", f"an end of run {run.record.run_id}", "none", run.line)
         findings = tuple(sorted(self._findings, key=lambda finding: finding.line or self._line + 1))
-        return Verdict(findings, self._line, self._records, self._runs, self._head, open_runs)
+        seals = self._seals
+        return Verdict(
+            findings, self._line, self._records, self._story.started, self._head, open_runs,
+            seals.checkpointed, seals.witnessed, seals.frontier.root().hex(),
+        )  # fmt: skip
 
-    def _open(self, body: bytes) -> statement.Record:
+    def _read(self, opened: envelope.Envelope) -> statement.Record:
         """A bad signature is a finding, yet the record is read on: its place says what else was done to the file."""
-        opened = envelope.unseal(body)
         try:
-            self._keys.check(opened)
+            record = opening.decode(opened.payload)
+        except RuleError:
+            self._check_now(opened, "")
+            raise
+        if record.event == "key" or self._seals.is_full() or self._evidence.every_signature:
+            self._check_now(opened, record.moment.utc)
+        elif self._admits(opened, record.moment.utc):
+            self._seals.wait(self._line, opened)
+        return record
+
+    def _admits(self, opened: envelope.Envelope, utc: str) -> bool:
+        try:
+            self._keys.admit(opened.keyid, utc)
         except RuleError as error:
             self._add(error.rule, error.expected, error.got)
-        return statement.decode(opened.payload)
+            return error.rule != "key"  # its signature still says whether the record was edited
+        return True
 
-    def _in_place(self, record: statement.Record, digest: bytes) -> bool:
-        before = self._digests[-_DIGEST_BYTES:].hex() or statement.FIRST_PREV
+    def _check_now(self, opened: envelope.Envelope, utc: str) -> None:
+        if self._admits(opened, utc):
+            try:
+                self._keys.check(opened)
+            except RuleError as error:
+                self._add(error.rule, error.expected, error.got)
+
+    def _begin(self, record: statement.Record, digest: str) -> None:
+        """A ledger whose older segments are elsewhere begins with the record that opened a segment."""
+        self._seals.origin = origin_of(digest)
+        if record.seq and record.event == "segment":
+            try:
+                self._seals.origin, self._seals.frontier = read_segment(record)
+            except RuleError as error:
+                self._add(error.rule, error.expected, error.got)
+                return
+            self._first = self._next_seq = record.seq
+            self._prev = record.prev
+            self._story.may_lack_starts = True
+
+    def _in_place(self, record: statement.Record, digest: Any) -> bool:
         if record.seq < self._next_seq:
             self._late.add(record.seq)
-            self._add(*self._misplaced(record, digest))
+            self._add(*self._misplaced(record, digest.digest()))
             return False
         if record.seq > self._next_seq + self._unread:
             self._gaps.append((self._line, range(self._next_seq + self._unread, record.seq)))
-        elif record.prev != before:
-            self._add("prev", record.prev, before)
+        elif record.prev != self._prev:
+            self._add("prev", record.prev, self._prev)
         self._next_seq, self._unread = record.seq + 1, 0
-        self._head = Head(record.seq, digest.hex())
-        self._head_met = self._head_met or self._head == self._expected_head
+        self._head = Head(record.seq, digest.hexdigest())
+        if self._head == self._evidence.head:
+            self._head_met = True
         return True
 
     def _misplaced(self, record: statement.Record, digest: bytes) -> tuple[str, str, str]:
         expected = f"record {self._next_seq}"
         at = self._digests.find(digest)
+        while at > 0 and at % _DIGEST_BYTES:
+            at = self._digests.find(digest, at + 1)
         if at < 0:
             return "order", expected, f"record {record.seq}"
         earlier = at // _DIGEST_BYTES + 1
         rule = "duplicate" if earlier == self._line - 1 else "replay"
         return rule, expected, f"record {record.seq}, the same as line {earlier}"
 
-    def _check_run(self, record: statement.Record) -> None:
-        if record.event not in statement.EVENTS:
-            self._add("event", "one of " + ", ".join(statement.EVENTS), repr(record.event))
-        elif record.event == "recovered":
-            self._add("recovered", "no torn line", repr(record.predicate.get("dropped")))
-        elif record.event == "started":
-            if record.run_id in self._states:
-                self._add("run", f"one start of run {record.run_id}", "another")
-            self._runs += 1
-            self._states[record.run_id] = OpenRun(self._line, record)
-        else:
-            if self._states.get(record.run_id) is None:
-                self._add("run", f"an end after the start of run {record.run_id}", "an end without one")
-            self._states[record.run_id] = None
+    def _follow(self, record: statement.Record, opened: envelope.Envelope) -> None:
+        """What a record in place means for those after it."""
+        for remark in self._story.follow(record, self._line):
+            self._add(*remark)
+        try:
+            if record.event == "key" and self._signed_well(opened):
+                self._keys.follow(record.predicate.get("key"), opened.keyid)
+            elif record.event == "segment" and self._line > 1:
+                self._check_segment(record)
+            elif record.event == "pruned":
+                to = record.predicate.get("first_kept_seq")
+                self._pruned_to = to if isinstance(to, int) and to <= record.seq else self._pruned_to
+        except RuleError as error:
+            self._add(error.rule, error.expected, error.got)
 
-    def _check_clock(self, record: statement.Record) -> None:
-        """Within one boot nothing goes back. A warning: an administrator may set UTC, an attacker gains little."""
-        moment = record.moment
-        boottime_ns, utc = self._latest.get(moment.boot_id, (0, ""))
-        if moment.boot_id and moment.boottime_ns < boottime_ns:
-            self._add("clock", f"boottime_ns from {boottime_ns}", str(moment.boottime_ns))
-        elif moment.boot_id and moment.utc < utc:
-            self._add("clock", f"utc from {utc}", moment.utc)
-        self._latest[moment.boot_id] = (moment.boottime_ns, moment.utc)
+    def _signed_well(self, opened: envelope.Envelope) -> bool:
+        try:
+            self._keys.admit(opened.keyid, "")
+            self._keys.check(opened)
+        except RuleError:
+            return False  # found before
+        return True
+
+    def _check_segment(self, record: statement.Record) -> None:
+        origin, frontier = read_segment(record)
+        mine = self._seals
+        if (origin, frontier.hashes) != (mine.origin, mine.frontier.hashes) and not self._has_errors():
+            raise RuleError("segment", f"the tree of the {mine.frontier.size} records before it", "another")
+
+    def _has_errors(self) -> bool:
+        return any(found.severity == ERROR for found in self._findings)
+
+    def _check_first(self) -> None:
+        if not self._first or self._evidence.alone:
+            return
+        if self._pruned_to >= self._first:
+            self._add("pruned", "record 0", f"record {self._first}; those before were pruned", 1)
+        else:
+            self._add("gap", "record 0", f"record {self._first}", 1)
 
     def _at_head(self) -> str:
-        wanted = self._expected_head
+        wanted = self._evidence.head
         if self._head is None:
             return "no record"
         if wanted is not None and wanted.seq <= self._head.seq:
@@ -178,31 +258,9 @@ class Verifier:
         return f"an end at {_show(self._head)}"
 
     def _add(self, rule: str, expected: str, got: str, line: int | None = None) -> None:
-        at, (severity, _) = self._line if line is None else line, RULES[rule]
-        self._findings.append(Finding(at, rule, envelope.quoted(expected), envelope.quoted(got), severity))
+        self._findings.append(finding(self._line if line is None else line, rule, expected, got))
 
 
-class Keyring:
-    """The public keys a verification trusts, by keyid."""
-
-    def __init__(self, public_keys: Mapping[str, bytes]) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-        self._keys: dict[str, Ed25519PublicKey] = {
-            keyid: Ed25519PublicKey.from_public_bytes(public) for keyid, public in public_keys.items()
-        }
-
-    def check(self, opened: envelope.Envelope) -> None:
-        """Raises RuleError unless one of these keys signed the envelope."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-
-        key = self._keys.get(opened.keyid)
-        if key is None:
-            raise RuleError("key", "one of " + (", ".join(self._keys) or "no keys"), opened.keyid)
-        try:
-            key.verify(opened.signature, envelope.pae(opened.payload))
-        except InvalidSignature as error:
-            raise RuleError("signature", f"a signature by {opened.keyid}", "another") from error
 
 
 def _show(head: Head) -> str:

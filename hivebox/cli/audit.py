@@ -12,6 +12,7 @@ from typing import Any
 
 from hivebox.audit import canonical, history, journal, keys, statement, supervisor, verify
 from hivebox.audit.envelope import RuleError
+from hivebox.audit.keyring import Keyring
 from hivebox.audit.rules import Finding
 from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, from_os_error
@@ -123,7 +124,7 @@ def _row(run: history.Run) -> tuple[str, ...]:
 
 def _show(arguments: argparse.Namespace) -> int:
     run = history.find_run(history.runs(history.read_lines(_ledger_path(arguments))), arguments.run)
-    ring = verify.Keyring(_public_keys(arguments))
+    ring = Keyring(_public_keys(arguments))
     records = [_shown(entry, ring) for entry in (run.started, run.finished) if entry]
     if arguments.json:
         _print_json({**_summary(run), "records": records})
@@ -150,7 +151,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, " ".join(item if isinstance(item, str) else json.dumps(item) for item in items)
 
 
-def _shown(entry: history.Entry, ring: verify.Keyring) -> dict[str, Any]:
+def _shown(entry: history.Entry, ring: Keyring) -> dict[str, Any]:
     try:
         ring.check(entry.sealed)
         signature = "good"

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from hivebox.audit import history, keys, statement
+from hivebox.audit import history, keys, statement, supervisor
 from hivebox.audit.ledger import Appended, Ledger
 from hivebox.audit.rules import ERROR
 from hivebox.audit.verify import Head, Verdict, verify
@@ -188,7 +188,7 @@ def two_bad_lines(state: Path) -> None:
         (linked_directory, "ENOTDIR"),
         (fifo, "not a regular file"),
         (open_directory, "mode 0722"),
-        (two_bad_lines, "the last two lines are not records"),
+        (two_bad_lines, "no crash leaves that"),
     ],
 )
 def test_a_ledger_is_refused_that_is(state: Path, spoil: Callable[[Path], None], why: str) -> None:
@@ -248,6 +248,12 @@ def cuts(line: bytes) -> Iterator[bytes]:
     yield b"\n"
 
 
+def after_a_reboot(state: Path) -> None:
+    """As if the last append had been in another boot of this host."""
+    path = state / "audit" / "state"
+    path.write_text(json.dumps({**json.loads(path.read_text().split("\n")[0]), "boot_id": "before"}) + "\n")
+
+
 @pytest.mark.parametrize("index", range(8))
 @pytest.mark.parametrize("records", [1, 3])
 def test_a_torn_end_is_dropped_and_the_next_record_says_so(state: Path, records: int, index: int) -> None:
@@ -257,6 +263,11 @@ def test_a_torn_end_is_dropped_and_the_next_record_says_so(state: Path, records:
     *whole, last = path_of(state).read_bytes().splitlines(keepends=True)
     torn = list(cuts(last))[index]
     path_of(state).write_bytes(b"".join(whole) + torn)
+    if torn.endswith(b"\n"):
+        with pytest.raises(HiveboxError, match="no crash leaves that"):
+            start(state, "not-after-a-kill")
+        assert path_of(state).read_bytes() == b"".join(whole) + torn
+        after_a_reboot(state)
     appended = start(state, "after")
     assert appended.seq == len(whole) + 1
     assert rules_of(state) == ["recovered"]
@@ -276,6 +287,80 @@ def test_a_recovered_ledger_goes_on_as_before(state: Path) -> None:
     start(state, "b")
     assert start(state, "c").seq == 3
     assert rules_of(state) == ["recovered"]
+
+
+@pytest.mark.parametrize("bad", range(1, 5))
+def test_a_power_loss_may_take_any_of_the_lines_that_waited_for_one_sync(state: Path, bad: int) -> None:
+    for number in range(5):
+        start(state, f"run-{number}")
+    lines = path_of(state).read_bytes().splitlines(keepends=True)
+    lines[bad] = b"\0" * (len(lines[bad]) - 1) + b"\n"
+    path_of(state).write_bytes(b"".join(lines))
+    after_a_reboot(state)
+    assert start(state, "after").seq == bad + 1
+    assert rules_of(state) == ["recovered"]
+
+
+def test_a_kill_in_the_middle_of_a_recovery_is_told_by_the_next_appender(state: Path) -> None:
+    """Between cutting a torn end off and the record that says so, the state says it."""
+    start(state, "a")
+    with path_of(state).open("ab") as file:
+        file.write(b'{"payload":')
+    command = [sys.executable, "-c", KILLED_CUTTING, str(state)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert path_of(state).read_bytes().count(b"\n") == 1
+    assert start(state, "b").seq == 2
+    assert rules_of(state) == ["recovered"]
+
+
+KILLED_CUTTING = """
+import os, signal, sys
+from hivebox.audit import ledger
+ledger.Ledger._sign = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+ledger.Ledger(sys.argv[1]).append("started", "b", [], {})
+"""
+
+DIES = """
+import sys
+from hivebox.audit import supervisor
+from hivebox.audit.ledger import Ledger
+Ledger(sys.argv[1]).append("started", sys.argv[2], [], {"supervisor": supervisor.identify()})
+"""
+
+
+def events_of(state: Path) -> list[tuple[str, str]]:
+    return [(e.record.event, e.record.run_id) for e in history.entries(history.read_lines(str(path_of(state))))]
+
+
+def test_a_run_whose_supervisor_died_is_ended_by_the_next_one(state: Path) -> None:
+    me = supervisor.identify()
+    start(state, "mine", supervisor=me)
+    subprocess.run([sys.executable, "-c", DIES, str(state), "dead"], cwd=ROOT, check=True)
+    start(state, "elsewhere", supervisor={**me, "starttime_ticks": 1, "pid_namespace": 1})
+    assert events_of(state) == [("started", "mine"), ("started", "dead"), ("aborted", "dead"), ("started", "elsewhere")]
+    Ledger(str(state)).append("finished", "mine", [], {})
+    start(state, "next", supervisor=me)
+    assert [event for event, _ in events_of(state)].count("aborted") == 1, "who cannot be seen from here is left alone"
+    assert rules_of(state) == []
+    assert [run.record.run_id for run in verdict_of(state).open_runs] == ["elsewhere", "next"]
+
+
+def test_after_a_reboot_every_run_of_before_is_ended(state: Path) -> None:
+    there = statement.now()._replace(boot_id="before", boottime_ns=1)
+    for number in range(20):
+        Ledger(str(state), clock=lambda: there).append("started", f"r{number}", [], {"supervisor": {"pid": 1}})
+    start(state, "one", supervisor=supervisor.identify())
+    assert [event for event, _ in events_of(state)].count("aborted") == 20
+    assert rules_of(state) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"boot_id": "x"}'])
+def test_the_state_is_rebuilt_from_the_ledger(state: Path, content: str | None) -> None:
+    subprocess.run([sys.executable, "-c", DIES, str(state), "dead"], cwd=ROOT, check=True)
+    (state / "audit" / "state").unlink() if content is None else (state / "audit" / "state").write_text(content)
+    start(state, "next")
+    assert [event for event, _ in events_of(state)] == ["started", "aborted", "started"]
+    assert rules_of(state) == []
 
 
 WRITER = """
@@ -412,7 +497,7 @@ def test_twenty_processes_write_one_chain(state: Path) -> None:
     verdict = verdict_of(state, Head(*heads[-1]))
     assert (verdict.records, verdict.runs, verdict.good) == (100, 100, True)
     assert rules_of(state) == []
-    assert files_of(state) == ["ledger.jsonl"]
+    assert files_of(state) == ["commit", "ledger.jsonl", "state"]
 
 
 def test_twenty_threads_write_one_chain(state: Path) -> None:

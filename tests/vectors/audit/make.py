@@ -51,7 +51,7 @@ def digest(line: bytes) -> str:
 def record(before: list[bytes], event: str, run_id: str, content: dict[str, Any], when: statement.Moment) -> bytes:
     prev = digest(before[-1]) if before else statement.FIRST_PREV
     subjects = (("script", SCRIPT), ("name with \udcff byte", "ab" * 32))
-    return statement.encode(statement.Record(len(before), prev, event, run_id, when, subjects, content))
+    return statement.encode(statement.Record(len(before), prev, event, run_id, when, subjects, content, version=1))
 
 
 def golden() -> list[bytes]:

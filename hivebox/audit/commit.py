@@ -1,0 +1,84 @@
+"""Group commit: one fdatasync for all who wait for one.
+
+Whoever gets the lock on ``audit/commit`` asks how long the ledger is, syncs it and notes that length in the file; those
+who waited meanwhile find their record within it and return at once. No daemon: the leader is whoever comes first, and
+if it is killed the kernel gives the lock to the next. The note is a hint for this boot, never read after another.
+
+When the sync fails, nothing behind the noted length was acknowledged: it is cut off, and each writer that waited finds
+its line gone and fails its run. (After an error the kernel counts the pages as clean, so a second try would claim a success:
+https://lwn.net/Articles/752063/.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from hivebox.audit.journal import Journal, lock, write_error
+from hivebox.audit.statement import boot_id
+from hivebox.errors import HiveboxError
+
+NAME = "commit"
+
+
+def open_commit(dir_fd: int) -> int:
+    """The caller closes the descriptor."""
+    return os.open(NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+
+
+def commit(journal: Journal, start: int, lines: bytes, deadline_s: float) -> None:
+    """Return when ``lines``, appended at offset ``start``, are on the disk. ``journal`` must be unlocked. Raises
+    HiveboxError, and then they are not in the ledger."""
+    fd = open_commit(journal.dir_fd)
+    try:
+        lock(fd, fcntl.LOCK_EX, journal.path, deadline_s)
+        synced = _read_mark(fd, journal)
+        if journal.read(start, start + len(lines)) != lines:
+            why = f"{journal.path}: the disk failed while the record was being written"
+            raise HiveboxError("cannot write the audit record", why, "see dmesg")
+        if synced >= start + len(lines):
+            return
+        size = journal.size()
+        try:
+            os.fdatasync(journal.fd)
+        except OSError as error:
+            _undo(journal, synced or start, deadline_s)
+            raise write_error(journal.path, error) from error
+        _write_mark(fd, journal, size)
+    finally:
+        os.close(fd)  # unlocks
+
+
+def cut(journal: Journal, end: int, deadline_s: float) -> None:
+    """Drop a torn end of the locked ``journal``, and what was noted about it."""
+    fd = open_commit(journal.dir_fd)
+    try:
+        lock(fd, fcntl.LOCK_EX, journal.path, deadline_s)
+        os.ftruncate(fd, 0)
+        journal.cut(end)
+    finally:
+        os.close(fd)
+
+
+def _undo(journal: Journal, end: int, deadline_s: float) -> None:
+    # If this fails too, the records stay in the file: not acknowledged, yet true.
+    with contextlib.suppress(OSError, HiveboxError):
+        journal.relock(deadline_s)
+        if end <= journal.size():
+            journal.cut(end)
+            os.fdatasync(journal.fd)
+
+
+def _read_mark(fd: int, journal: Journal) -> int:
+    """How much of this very file is known to be on the disk; 0 when nothing is."""
+    with contextlib.suppress(ValueError):
+        boot, ino, synced = os.pread(fd, 128, 0).partition(b"\n")[0].decode().split()
+        if boot == boot_id() and int(ino) == os.fstat(journal.fd).st_ino and int(synced) <= journal.size():
+            return int(synced)
+    return 0
+
+
+def _write_mark(fd: int, journal: Journal, size: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the next one syncs for itself
+        os.pwrite(fd, f"{boot_id() or '-'} {os.fstat(journal.fd).st_ino} {size}\n".encode(), 0)

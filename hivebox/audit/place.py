@@ -1,0 +1,153 @@
+"""Where the next record goes: its number, the digest before it, and which runs are open.
+
+``audit/state`` has it ready, one line of JSON written after each append under the ledger's lock, so that appending costs
+the same whatever the ledger's length. It is a cache: believed only when the last line it knows is in the ledger at that
+place, rebuilt from the ledger otherwise, and read by no verifier.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import Any
+
+from hivebox.audit import envelope, statement
+from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
+from hivebox.audit.journal import Journal
+from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
+
+NAME = "state"
+_MOST_IN_DOUBT = 1024  # lines that one power loss may leave in any state: those of writers that waited for one sync
+_BLOCK_BYTES = 1 << 20
+_LONGEST_STATE = 4 << 20
+
+
+class Place(Frozen):
+    """``seq`` and ``line_sha256`` are the last record's (-1 and 64 zeros when there is none); it lies in the file from
+    ``start`` to ``end``, its newline included, and is empty where a new segment begins. ``open_runs``: run_id -> its
+    supervisor with ``boot_id``. ``torn`` is what follows ``end``."""
+
+    seq: int
+    line_sha256: str
+    start: int
+    end: int
+    open_runs: dict[str, dict[str, Any]]
+    torn: bytes = b""
+    recovering: tuple[str, int] | None = None  # a torn end that was cut off and has no record yet: SHA-256, bytes
+
+    def after(self, line: bytes, record: statement.Record) -> Place:
+        """The place behind one more record."""
+        runs = self.open_runs
+        if record.event == "started":
+            supervisor = record.predicate.get("supervisor")
+            runs = {**runs, record.run_id: {**supervisor, "boot_id": record.moment.boot_id}} if isinstance(supervisor, dict) else runs  # fmt: skip
+        elif record.event in ("finished", "aborted") and record.run_id in runs:
+            runs = {run_id: who for run_id, who in runs.items() if run_id != record.run_id}
+        end = self.end + len(line) + 1
+        recovering = None if record.event == "recovered" else self.recovering
+        return Place(record.seq, hashlib.sha256(line).hexdigest(), self.end, end, runs, b"", recovering)
+
+
+def find(journal: Journal, before: tuple[int, str]) -> Place:
+    """The end of the locked ledger. ``before`` is (seq, digest) of the last record of the segment before this file, or
+    (-1, zeros). Raises HiveboxError when there is nothing to build on."""
+    size = journal.size()
+    known, same_boot = _read_state(journal, size)
+    if known and same_boot and known.end == size:
+        return known
+    place = known or Place(before[0], before[1], 0, 0, {})
+    if known and not same_boot:
+        place = _back(journal, known)
+    return _follow(journal, place, size, same_boot=same_boot)
+
+
+def save(journal: Journal, place: Place) -> None:
+    """Best effort: without it the next appender reads back."""
+    state = {**place._asdict(), "boot_id": statement.boot_id(), "ino": os.fstat(journal.fd).st_ino}
+    del state["torn"]
+    with contextlib.suppress(OSError):
+        fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=journal.dir_fd)
+        try:
+            os.write(fd, json.dumps(state).encode() + b"\n")  # what an older, longer one leaves behind it is not read
+            if place.recovering:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
+    """(the place, or None when it does not fit the file; whether this boot wrote the state)."""
+    try:
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=journal.dir_fd)
+    except FileNotFoundError:
+        return None, False
+    try:
+        state = json.loads(os.read(fd, _LONGEST_STATE).partition(b"\n")[0])
+        same_boot, ino = state.pop("boot_id") == statement.boot_id(), state.pop("ino")
+        recovering = state.pop("recovering")
+        place = Place(**state, recovering=tuple(recovering) if recovering else None)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None, False
+    finally:
+        os.close(fd)
+    if ino != os.fstat(journal.fd).st_ino:
+        return None, False
+    line = journal.read(place.start, place.end) if 0 <= place.start <= place.end <= size else b"gone"
+    if line and (line[-1:] != b"\n" or hashlib.sha256(line[:-1]).hexdigest() != place.line_sha256):
+        return None, same_boot
+    return place, same_boot
+
+
+def _back(journal: Journal, place: Place) -> Place:
+    """A place some lines earlier: after a power loss, blocks before a good line may be missing."""
+    offset = max(0, place.end - _BLOCK_BYTES)
+    data = journal.read(offset, place.end)
+    while b"\n" in data:
+        line, _, data = data.partition(b"\n")
+        if record := _record(line):
+            digest = hashlib.sha256(line).hexdigest()
+            return place._replace(seq=record.seq, line_sha256=digest, start=offset, end=offset + len(line) + 1)
+        offset += len(line) + 1
+    return place
+
+
+def _follow(journal: Journal, place: Place, size: int, *, same_boot: bool) -> Place:
+    """From a known place to the end of the file. Only a kill (no newline at the end) or a power loss (blocks missing,
+    in the last lines alone) leaves less than whole records; anything else is not ours to mend."""
+    place = _last_whole(journal, place, size)
+    if place.end == size:
+        return place
+    torn = journal.read(place.end, min(size, place.end + 2 * MAX_LINE_BYTES))
+    in_doubt = 0 if same_boot else _MOST_IN_DOUBT
+    if place.end + len(torn) < size or torn.count(b"\n") > in_doubt:
+        hint = "look with hivebox audit verify; then move the file away, and a new ledger begins"
+        why = f"{journal.path}: what follows byte {place.end} is not a record, and no crash leaves that"
+        raise HiveboxError("cannot add to the audit ledger", why, hint)
+    return place._replace(torn=torn)
+
+
+def _last_whole(journal: Journal, place: Place, size: int) -> Place:
+    data, offset = b"", place.end
+    while True:
+        line, newline, rest = data.partition(b"\n")
+        if newline:
+            record = _record(line)
+            if record is None or record.seq != place.seq + 1:
+                return place
+            place, data = place.after(line, record), rest
+            continue
+        block = journal.read(offset, min(size, offset + _BLOCK_BYTES))
+        if not block or len(data) > MAX_LINE_BYTES:
+            return place
+        data, offset = data + block, offset + len(block)
+
+
+def _record(line: bytes) -> statement.Record | None:
+    """The signature is not looked at: a forged record must not stop every run, and the verifier names it."""
+    try:
+        return statement.decode(envelope.unseal(line).payload)
+    except RuleError:
+        return None
