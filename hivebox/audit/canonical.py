@@ -8,12 +8,8 @@ bytes is refused, which leaves a forger no room (duplicate keys, spare blanks, s
 from __future__ import annotations
 
 from binascii import b2a_base64
-
-from hivebox import plainjson
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NoReturn
+from json.encoder import encode_basestring_ascii
+from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 _SMALLEST_INT, _LARGEST_INT = -(1 << 63), (1 << 64) - 1
@@ -62,13 +58,15 @@ def _text(value: object, depth: int) -> str:
     if isinstance(value, float):
         return fraction(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_key(key)}:{_text(value[key], depth + 1)}" for key in sorted(value)) + "}"
+        return "{" + ",".join([f"{_key(key)}:{_text(value[key], depth + 1)}" for key in sorted(value)]) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join([_text(item, depth + 1) for item in value]) + "]"
     raise NotCanonicalError(f"no JSON form for {type(value).__name__}")
 
 
 def _string(value: str) -> str:
+    if value.isascii():
+        return encode_basestring_ascii(value)
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -52,9 +52,11 @@ def pae(payload: bytes) -> bytes:
 
 def seal(payload: bytes, keyid: str, signature: bytes) -> bytes:
     """One ledger line, without its newline."""
-    signatures = [{"keyid": keyid, "sig": _to_base64(signature)}]
-    outer = {"payload": _to_base64(payload), "payloadType": PAYLOAD_TYPE, "signatures": signatures}
-    return canonical.encode(outer)
+    # Canonical JSON by hand: no base64 or hex digit needs an escape.
+    fields = (_to_base64(payload), PAYLOAD_TYPE, keyid, _to_base64(signature))
+    return b'{"payload":"%b","payloadType":"%b","signatures":[{"keyid":"%b","sig":"%b"}]}' % tuple(
+        field.encode("ascii") for field in fields
+    )
 
 
 def unseal(line: bytes) -> Envelope:

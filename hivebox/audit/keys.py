@@ -87,6 +87,29 @@ def load_signer(state_dir: str) -> Signer:
         os.close(dir_fd)
 
 
+def public_keys(state_dir: str, *, revoked: bool = True) -> dict[str, bytes]:
+    """keyid -> key: this state directory's own, past and present, without the revoked ones if asked. Raises HiveboxError."""
+    directory = os.path.join(state_dir, "keys")
+    found = {}
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+        if name.endswith(".pub.pem") and not name.startswith(".") and (revoked or not name.startswith("revoked-")):
+            public = read_public(os.path.join(directory, name))
+            found[keyid_of(public)] = public
+    return found
+
+
+def read_public(path: str) -> bytes:
+    """A PEM file -> 32 bytes. Raises HiveboxError."""
+    try:
+        with open(path, "rb") as file:
+            return public_from_pem(file.read(_LARGEST_FILE))
+    except OSError as error:
+        raise from_os_error("cannot read the public key", error, "give one with --key PUB.pem") from error
+    except ValueError as error:
+        hint = "export it with hivebox audit key --public"
+        raise HiveboxError("cannot read the public key", f"{path}: {error}", hint) from error
+
+
 def _read_seed(dir_fd: int, path: str) -> bytes | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hang the run
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hivebox.audit import canonical, commit, envelope, journal, place, statement, supervisor
+from hivebox.audit import canonical, commit, envelope, journal, place, settings, statement, supervisor
 from hivebox.audit.keys import Signer, load_signer
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError
@@ -22,6 +23,7 @@ class Appended(Frozen):
     seq: int
     line_sha256: str
     path: str
+    checkpoint_due: bool = False
 
 
 class Entry(Frozen):
@@ -67,20 +69,46 @@ class Ledger:
         deadline_s = time.monotonic() + self._lock_timeout_s
         try:
             statement.check_content(run_id, subjects, predicate)
-            with journal.open_journal(self._state_dir, deadline_s) as opened:
-                return self._append(opened, Entry(event, run_id, subjects, predicate), deadline_s)
+            entry = Entry(event, run_id, subjects, predicate)
+            while True:
+                with journal.open_journal(self._state_dir, deadline_s) as opened:
+                    if appended := self._append(opened, entry, deadline_s):
+                        break
+            if appended.checkpoint_due:
+                self._checkpoint()
+            return appended
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
-    def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended:
-        found = self._recovered(opened, place.find(opened, (-1, statement.FIRST_PREV)), deadline_s)
+    def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended | None:
+        """None when the ledger was rotated: open it again."""
+        chosen = settings.load(opened.dir_fd)
+        found = place.find(opened, lambda: _last_before(opened))
+        found = self._recovered(opened, found, deadline_s)
+        if found.end >= chosen.segment_bytes:
+            from hivebox.audit import segments  # noqa: PLC0415  # once in 64 MiB
+
+            segments.rotate(opened, found, deadline_s)
+            return None
         entries = [*_dead(found), entry] if entry.event == "started" else [entry]
+        if found.seq >= 0 and not found.end:
+            entries = [_segment(opened), *entries]
         lines, after = self._sign(found, entries)
+        due = entry.event == "finished" and 0 < chosen.checkpoint_every <= after.seq + 1 - found.checkpointed
+        if due:
+            after = after._replace(checkpointed=after.seq + 1)  # told under the lock: only one of many makes it
         opened.write(lines)
         place.save(opened, after)
         opened.unlock()
         commit.commit(opened, found.end, b"\n".join(lines) + b"\n", deadline_s)
-        return Appended(after.seq, after.line_sha256, opened.path)
+        return Appended(after.seq, after.line_sha256, opened.path, due)
+
+    def _checkpoint(self) -> None:
+        """Best effort: the record is durable already, and the next checkpoint covers what this one would have."""
+        from hivebox.audit import checkpoints  # noqa: PLC0415  # once in a thousand records
+
+        with contextlib.suppress(HiveboxError, OSError):
+            checkpoints.make(self._state_dir, self.prepare())
 
     def _recovered(self, opened: journal.Journal, found: place.Place, deadline_s: float) -> place.Place:
         """A torn end is kept beside the ledger, then cut off, then told in a record of its own. A kill in between leaves
@@ -124,3 +152,18 @@ def _dead(found: place.Place) -> list[Entry]:
     why = "the hivebox that watched this run was killed, or its host went down"
     result = {"outcome": "aborted", "why": why}
     return [Entry("aborted", run_id, (), {"result": result, "noticed_by": mine}) for run_id in dead]
+
+
+def _last_before(opened: journal.Journal) -> tuple[int, str]:
+    from hivebox.audit import segments  # noqa: PLC0415  # only where the state has to be rebuilt
+
+    return segments.last_before(os.path.dirname(opened.path))
+
+
+def _segment(opened: journal.Journal) -> Entry:
+    """The first record of a segment that is not the first."""
+    from hivebox.audit import segments  # noqa: PLC0415
+
+    said = segments.tree_before(opened)
+    run_id = "segment-" + os.urandom(8).hex()
+    return Entry("segment", run_id, (), {"tree": said})

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from hivebox.audit import envelope, statement
@@ -36,6 +37,7 @@ class Place(Frozen):
     end: int
     open_runs: dict[str, dict[str, Any]]
     torn: bytes = b""
+    checkpointed: int = 0  # how many records the last checkpoint of our own making covers
     recovering: tuple[str, int] | None = None  # a torn end that was cut off and has no record yet: SHA-256, bytes
 
     def after(self, line: bytes, record: statement.Record) -> Place:
@@ -48,17 +50,18 @@ class Place(Frozen):
             runs = {run_id: who for run_id, who in runs.items() if run_id != record.run_id}
         end = self.end + len(line) + 1
         recovering = None if record.event == "recovered" else self.recovering
-        return Place(record.seq, hashlib.sha256(line).hexdigest(), self.end, end, runs, b"", recovering)
+        digest = hashlib.sha256(line).hexdigest()
+        return Place(record.seq, digest, self.end, end, runs, b"", self.checkpointed, recovering)
 
 
-def find(journal: Journal, before: tuple[int, str]) -> Place:
-    """The end of the locked ledger. ``before`` is (seq, digest) of the last record of the segment before this file, or
+def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
+    """The end of the locked ledger. ``before`` reads (seq, digest) of the last record of the segment before this file, or
     (-1, zeros). Raises HiveboxError when there is nothing to build on."""
     size = journal.size()
     known, same_boot = _read_state(journal, size)
     if known and same_boot and known.end == size:
         return known
-    place = known or Place(before[0], before[1], 0, 0, {})
+    place = known or Place(*before(), 0, 0, {})
     if known and not same_boot:
         place = _back(journal, known)
     return _follow(journal, place, size, same_boot=same_boot)

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from hivebox.audit import envelope, note, opening, statement
+from hivebox.audit import envelope, note, opening, statement, tree
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.audit.keyring import Keyring
 from hivebox.audit.rules import ERROR, Finding, finding
@@ -40,6 +40,16 @@ class Evidence(NamedTuple):
     witnesses: tuple[note.Verifier, ...] = ()
     every_signature: bool = False
     alone: bool = False
+    seed: Seed | None = None
+
+
+class Seed(NamedTuple):
+    """Where a verification that was finished earlier goes on."""
+
+    seq: int
+    line_sha256: str
+    origin: str
+    hashes: tuple[bytes, ...]
 
 
 class Verdict(NamedTuple):
@@ -96,6 +106,8 @@ class Verifier:
         self._pruned_to = 0
         self._story = Story()
         self._seals = Seals(evidence.checkpoints, evidence.witnesses, self._keys)
+        if evidence.seed:
+            self._go_on(evidence.seed)
 
     def feed(self, line: bytes) -> None:
         """The next line, its newline included. Anything after a line without one is outside the format."""
@@ -114,13 +126,20 @@ class Verifier:
             self._unread += 1
         else:
             self._records += 1
-            if self._line == 1:
+            if self._line == 1 and not self._evidence.seed:
                 self._begin(record, digest.hexdigest())
             if self._in_place(record, digest):
                 self._follow(record, opened)
         self._digests += digest.digest()
         self._prev = digest.hexdigest()
         self._findings += self._seals.grow(body, self._line)
+
+    def seed(self) -> Seed | None:
+        """Where to go on, once every record so far was good."""
+        seals = self._seals
+        if self._head is None or seals.frontier.size != self._head.seq + 1:
+            return self._evidence.seed
+        return Seed(self._head.seq, self._head.line_sha256, seals.origin, tuple(seals.frontier.hashes))
 
     def finish(self) -> Verdict:
         """No more lines."""
@@ -182,6 +201,12 @@ class Verifier:
             self._first = self._next_seq = record.seq
             self._prev = record.prev
             self._story.may_lack_starts = True
+
+    def _go_on(self, seed: Seed) -> None:
+        self._seals.origin = seed.origin
+        self._seals.frontier = tree.Frontier(seed.seq + 1, seed.hashes)
+        self._next_seq, self._prev = seed.seq + 1, seed.line_sha256
+        self._story.may_lack_starts = True
 
     def _in_place(self, record: statement.Record, digest: Any) -> bool:
         if record.seq < self._next_seq:

@@ -1,0 +1,53 @@
+"""How a ledger is kept: ``<state>/audit/settings.json``, written by ``hivebox audit keep``. On the ``hivebox run`` path."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from hivebox.audit.custody import OTHERS_WRITE, check_private, open_private_dir, write_new
+from hivebox.errors import HiveboxError
+from hivebox.frozen import Frozen
+
+NAME = "settings.json"
+
+
+class Settings(Frozen):
+    """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how long
+    closed segments stay when ``hivebox audit prune`` is run, 0 for ever."""
+
+    checkpoint_every: int = 1000
+    segment_bytes: int = 64 << 20
+    keep_days: int = 0
+
+
+def load(dir_fd: int) -> Settings:
+    """Of the open audit directory; the defaults where nothing was set. Raises HiveboxError."""
+    try:
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return Settings()
+    try:
+        check_private(fd, NAME, OTHERS_WRITE)
+        said = json.loads(os.read(fd, 4096))
+        settings = Settings(**said)
+        if any(type(value) is not int or value < 0 for value in settings):
+            raise ValueError("expected whole numbers")
+        return settings
+    except (ValueError, TypeError) as error:
+        why = f"audit/{NAME}: {error}"
+        raise HiveboxError("cannot read the ledger's settings", why, "set them with hivebox audit keep") from error
+    finally:
+        os.close(fd)
+
+
+def save(state_dir: str, settings: Settings) -> None:
+    """Durable when it returns."""
+    dir_fd = open_private_dir(state_dir, "audit")
+    try:
+        temporary = f".settings-{os.urandom(8).hex()}"
+        write_new(dir_fd, temporary, json.dumps(settings._asdict()).encode() + b"\n", 0o600)
+        os.rename(temporary, NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        os.fsync(dir_fd)
+    finally:
+        os.close(dir_fd)
