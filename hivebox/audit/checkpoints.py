@@ -19,6 +19,7 @@ from hivebox.errors import HiveboxError
 
 _DIRECTORY = "checkpoints"
 _TREE = "tree"
+_WITNESSES = "witnesses"
 
 
 def make(state_dir: str, signer: Signer) -> note.Checkpoint:
@@ -135,3 +136,35 @@ def _replace(dir_fd: int, name: str, data: bytes) -> None:
     write_new(dir_fd, temporary, data, 0o600)
     os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     os.fsync(dir_fd)
+
+
+def covering(state_dir: str, seq: int) -> note.Checkpoint | None:
+    """The best to prove record ``seq`` with: the smallest that a witness cosigned, else the smallest."""
+    covers = [each for each in _parsed(load(state_dir)) if each.size > seq]
+    return next((each for each in covers if len(each.signatures) > 1), covers[0] if covers else None)
+
+
+def last_cosigned(state_dir: str, witnesses: tuple[note.Verifier, ...], below: int) -> int:
+    """The size of the last checkpoint that one of them has, 0 for none."""
+    known = [each.size for each in _parsed(load(state_dir)) if any(note.signed_by(each, who) is not None for who in witnesses)]
+    return max((size for size in known if size <= below), default=0)
+
+
+def known_witnesses(state_dir: str) -> tuple[note.Verifier, ...]:
+    """Those whose keys were given before. Raises HiveboxError."""
+    try:
+        with open(os.path.join(state_dir, "audit", _WITNESSES), encoding="utf-8") as file:
+            return tuple(note.parse_verifier(line) for line in file if line.strip())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise HiveboxError("cannot read the keys of the witnesses", str(error), f"mend audit/{_WITNESSES}") from error
+
+
+def remember_witnesses(state_dir: str, witnesses: tuple[note.Verifier, ...]) -> None:
+    """For the verifications to come."""
+    dir_fd = open_private_dir(state_dir, "audit")
+    try:
+        _replace(dir_fd, _WITNESSES, "".join(f"{each}\n" for each in witnesses).encode())
+    finally:
+        os.close(dir_fd)

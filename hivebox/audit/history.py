@@ -1,4 +1,5 @@
-"""Reading the ledger back: lines for the verifier, runs for people. Trusts nothing and repairs nothing."""
+"""Reading the ledger back for people, newest first. Trusts nothing, repairs nothing, needs no index: what was asked for
+last is at the end, and the files are read from there."""
 
 from __future__ import annotations
 
@@ -9,17 +10,17 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hivebox.audit import envelope, opening, statement
+from hivebox.audit import envelope, journal, opening, segments, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
-from hivebox.audit.journal import LOCK_TIMEOUT_S, lock
 from hivebox.audit.story import ENDS
 from hivebox.errors import HiveboxError, from_os_error
 
+_BLOCK_BYTES = 64 << 10
+
 
 class Entry(NamedTuple):
-    """One record of the ledger with where it stands; its signature is not verified."""
+    """One record of the ledger; its signature is not verified."""
 
-    line: int
     raw: bytes
     sealed: envelope.Envelope
     record: statement.Record
@@ -30,62 +31,100 @@ class Entry(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The records of one run. Either may be None in a ledger that was tampered with or whose end is missing."""
+    """The records of one run; ``finished`` may be ``aborted``. Either may be None in a ledger that was tampered with, or
+    whose other segments are elsewhere."""
 
     run_id: str
     started: Entry | None
     finished: Entry | None
 
 
-def read_lines(path: str) -> Iterator[bytes]:
-    """The lines with their newlines, as far as the file was written when this began; the last may lack its own.
+def lines_of(path: str) -> Iterator[bytes]:
+    """Oldest first: of an audit directory with all its segments, or of one file."""
+    return segments.read_lines(path) if os.path.isdir(path) else segments.file_lines(path)
 
-    The lock is held only to take the size: readers never hold up a run. Raises HiveboxError.
-    """
+
+def lines_backward(path: str) -> Iterator[bytes]:
+    """The same, newest first, without the newlines; only what is asked for is read. Raises HiveboxError."""
+    if not os.path.isdir(path):
+        yield from _file_backward(path)
+        return
+    newest = os.path.join(path, journal.NAME)
+    try:
+        with open(newest, "rb") as file:
+            journal.lock(file.fileno(), fcntl.LOCK_SH, newest, time.monotonic() + journal.LOCK_TIMEOUT_S)
+            size, older = os.fstat(file.fileno()).st_size, segments.closed(path)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            yield from _backward(file.fileno(), size)
+    except OSError as error:
+        error.filename = newest
+        raise from_os_error("cannot read the audit ledger", error) from error
+    for segment in reversed(older):
+        if segment.path:
+            yield from _file_backward(segment.path)
+
+
+def _file_backward(path: str) -> Iterator[bytes]:
+    if path.endswith(".gz"):
+        yield from reversed([line.removesuffix(b"\n") for line in segments.file_lines(path)])
+        return
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            lock(fd, fcntl.LOCK_SH, path, time.monotonic() + LOCK_TIMEOUT_S)
-            rest = os.fstat(fd).st_size
-            fcntl.flock(fd, fcntl.LOCK_UN)
-            while line := file.readline(min(rest, MAX_LINE_BYTES + 1)):
-                rest -= len(line)
-                yield line
+        try:
+            yield from _backward(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
     except OSError as error:
         error.filename = path
         raise from_os_error("cannot read the audit ledger", error) from error
 
 
+def _backward(fd: int, end: int) -> Iterator[bytes]:
+    data = b""
+    while end > 0:
+        start = max(0, end - max(_BLOCK_BYTES, len(data)))
+        data, end = os.pread(fd, end - start, start) + data, start
+        *_, first = rest = data.split(b"\n")[::-1]
+        if end:
+            rest.pop()  # its beginning is in the block before
+            data = first if len(first) <= MAX_LINE_BYTES else b""
+        yield from (line for line in rest if line)
+
+
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     """The lines that hold a record. The others are for ``audit verify`` to name."""
-    for number, line in enumerate(lines, 1):
+    for line in lines:
         raw = line.removesuffix(b"\n")
         try:
             sealed = opening.unseal(raw)
-            yield Entry(number, raw, sealed, opening.decode(sealed.payload))
+            yield Entry(raw, sealed, opening.decode(sealed.payload))
         except RuleError:
             continue
 
 
-def runs(lines: Iterable[bytes]) -> list[Run]:
-    """In the order in which they started."""
-    found: dict[str, Run] = {}
-    for entry in entries(lines):
+def runs_backward(path: str) -> Iterator[Run]:
+    """Newest start first; at the end those that have no start."""
+    ends: dict[str, Entry] = {}
+    for entry in entries(lines_backward(path)):
         record = entry.record
-        run = found.get(record.run_id, Run(record.run_id, None, None))
-        if record.event == "started":
-            found[record.run_id] = run._replace(started=entry)
-        elif record.event in ENDS:
-            found[record.run_id] = run._replace(finished=entry)
-    return list(found.values())
+        if record.event in ENDS:
+            ends.setdefault(record.run_id, entry)
+        elif record.event == "started":
+            yield Run(record.run_id, entry, ends.pop(record.run_id, None))
+    for run_id, entry in ends.items():
+        yield Run(run_id, None, entry)
 
 
-def find_run(all_runs: Iterable[Run], prefix: str) -> Run:
+def find_run(runs: Iterable[Run], prefix: str) -> Run:
     """The one run whose id is or begins with ``prefix``. Raises HiveboxError."""
-    matching = [run for run in all_runs if run.run_id.startswith(prefix)]
-    exact = [run for run in matching if run.run_id == prefix]
-    if len(exact) == 1 or len(matching) == 1:
-        return (exact or matching)[0]
+    matching = []
+    for run in runs:
+        if run.run_id == prefix:
+            return run
+        if run.run_id.startswith(prefix):
+            matching.append(run)
+    if len(matching) == 1:
+        return matching[0]
     if not matching:
         raise HiveboxError(f"no run {prefix!r}", "no record of the ledger has it", "see hivebox audit list")
     names = ", ".join(run.run_id for run in matching[:5])

@@ -1,4 +1,4 @@
-"""The signing key: one Ed25519 key pair in ``<state>/keys``, made on first use.
+"""The signing key: one Ed25519 key pair in ``<state>/keys``, made on first use, or a signer elsewhere (audit/signers.py).
 
 PKCS#8 and SubjectPublicKeyInfo of Ed25519 are a fixed prefix and 32 bytes (RFC 8410, sections 4 and 7), so the PEM
 files are read and written here: cryptography's own PEM loader costs 15 ms more than the ``from_private_bytes`` used
@@ -8,8 +8,13 @@ instead, and the signer is on the ``hivebox run`` path. Openssl and cryptography
 from __future__ import annotations
 
 import binascii
+import contextlib
 import errno
+import hashlib
+import json
 import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
 from hivebox.digest import sha256
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 PRIVATE_NAME = "signing.pem"
 PUBLIC_NAME = "signing.pub.pem"
+EXTERNAL_NAME = "signer.json"
+_NEXT = "next-"
 _PKCS8_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _KEY_BYTES = 32
@@ -72,13 +79,15 @@ def load_signer(state_dir: str) -> Signer:
     dir_fd = open_private_dir(state_dir, "keys")
     path = os.path.join(state_dir, "keys", PRIVATE_NAME)
     try:
-        seed = _read_seed(dir_fd, path)
-        if seed is None:
-            _create(dir_fd)
+        signer = _elsewhere(dir_fd, EXTERNAL_NAME)
+        if signer is None:
             seed = _read_seed(dir_fd, path)
-        if seed is None:
-            raise HiveboxError("cannot keep the signing key", f"{path}: removed while it was being made")
-        signer = signer_from_seed(seed)
+            if seed is None:
+                _create(dir_fd, PRIVATE_NAME)
+                seed = _read_seed(dir_fd, path)
+            if seed is None:
+                raise HiveboxError("cannot keep the signing key", f"{path}: removed while it was being made")
+            signer = signer_from_seed(seed)
         _publish(dir_fd, signer.public)
         return signer
     except OSError as error:
@@ -87,12 +96,104 @@ def load_signer(state_dir: str) -> Signer:
         os.close(dir_fd)
 
 
+def prepare_next(state_dir: str, external: tuple[Mapping[str, Any], bytes] | None) -> Signer:
+    """The key to rotate to, not in use yet: a new one in a file, or ``external`` (config, public key). A next key that an
+    earlier rotation left unfinished is replaced."""
+    dir_fd = open_private_dir(state_dir, "keys")
+    try:
+        for name in (_NEXT + PRIVATE_NAME, _NEXT + EXTERNAL_NAME):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=dir_fd)
+        if external is None:
+            _create(dir_fd, _NEXT + PRIVATE_NAME)
+        else:
+            config = {**external[0], "public": binascii.b2a_base64(external[1], newline=False).decode()}
+            write_new(dir_fd, _NEXT + EXTERNAL_NAME, json.dumps(config).encode() + b"\n", 0o600)
+        os.fsync(dir_fd)
+        signer = _next(dir_fd)
+        if signer is None:
+            raise HiveboxError("cannot rotate the signing key", "the next key vanished")
+        return signer
+    finally:
+        os.close(dir_fd)
+
+
+def take_over(state_dir: str, keyid: str) -> Signer:
+    """The signer that the ledger was handed over to. Finishes a rotation that was stopped between its record and the
+    change of files; does nothing when that is done. Raises HiveboxError when the key is not here."""
+    dir_fd = open_private_dir(state_dir, "keys")
+    try:
+        following = _next(dir_fd)
+        if following and following.keyid == keyid:
+            _retire(dir_fd)
+            for name, stale in ((PRIVATE_NAME, EXTERNAL_NAME), (EXTERNAL_NAME, PRIVATE_NAME)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(_NEXT + name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(stale, dir_fd=dir_fd)
+            os.fsync(dir_fd)
+    finally:
+        os.close(dir_fd)
+    signer = load_signer(state_dir)
+    if signer.keyid != keyid:
+        why = f"the ledger was handed over to key {keyid}, and the key here is {signer.keyid}"
+        raise HiveboxError("cannot sign for this ledger", why, "bring the key back, or move audit/ away to begin a new ledger")
+    return signer
+
+
+def mark_revoked(state_dir: str, keyid: str) -> None:
+    """Its public half stays, for the records before; what is verified only from here on no longer trusts it."""
+    directory = os.path.join(state_dir, "keys")
+    for name in os.listdir(directory):
+        if name.endswith(".pub.pem") and name != PUBLIC_NAME and keyid_of(read_public(os.path.join(directory, name))) == keyid:
+            os.rename(os.path.join(directory, name), os.path.join(directory, f"revoked-{keyid[:16]}.pub.pem"))
+
+
+def _next(dir_fd: int) -> Signer | None:
+    signer = _elsewhere(dir_fd, _NEXT + EXTERNAL_NAME)
+    if signer:
+        return signer
+    seed = _read_seed(dir_fd, "keys/" + _NEXT + PRIVATE_NAME, _NEXT + PRIVATE_NAME)
+    return signer_from_seed(seed) if seed else None
+
+
+def _retire(dir_fd: int) -> None:
+    """The old public half under its own name, for the records that it signed."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(PUBLIC_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+        try:
+            keyid = keyid_of(public_from_pem(os.read(fd, _LARGEST_FILE)))
+        finally:
+            os.close(fd)
+        os.rename(PUBLIC_NAME, f"retired-{keyid[:16]}.pub.pem", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+
+def _elsewhere(dir_fd: int, name: str) -> Signer | None:
+    """The signer that a file of this name describes."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    try:
+        check_regular(fd, name)
+        check_private(fd, name, OTHERS_ANY)
+        config = json.loads(os.read(fd, _LARGEST_FILE))
+        public = binascii.a2b_base64(config["public"], strict_mode=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise HiveboxError("cannot use the signer", f"keys/{name}: {error!r}", "see docs/admin.md#the-signing-key") from error
+    finally:
+        os.close(fd)
+    from hivebox.audit import signers  # noqa: PLC0415  # only for who keeps the key elsewhere
+
+    return Signer(keyid_of(public), public, signers.signer_of(config, public))
+
+
 def public_keys(state_dir: str, *, revoked: bool = True) -> dict[str, bytes]:
     """keyid -> key: this state directory's own, past and present, without the revoked ones if asked. Raises HiveboxError."""
     directory = os.path.join(state_dir, "keys")
     found = {}
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-        if name.endswith(".pub.pem") and not name.startswith(".") and (revoked or not name.startswith("revoked-")):
+        if name.endswith(".pub.pem") and not name.startswith((".", _NEXT)) and (revoked or not name.startswith("revoked-")):
             public = read_public(os.path.join(directory, name))
             found[keyid_of(public)] = public
     return found
@@ -110,10 +211,10 @@ def read_public(path: str) -> bytes:
         raise HiveboxError("cannot read the public key", f"{path}: {error}", hint) from error
 
 
-def _read_seed(dir_fd: int, path: str) -> bytes | None:
+def _read_seed(dir_fd: int, path: str, name: str = PRIVATE_NAME) -> bytes | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hang the run
     try:
-        fd = os.open(PRIVATE_NAME, flags, dir_fd=dir_fd)
+        fd = os.open(name, flags, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -133,12 +234,12 @@ def _read_seed(dir_fd: int, path: str) -> bytes | None:
         os.close(fd)
 
 
-def _create(dir_fd: int) -> None:
+def _create(dir_fd: int, name: str) -> None:
     """link(2) never replaces: of two first runs one wins, and the other finds the winner's key."""
     temporary = f".new-{os.getpid()}-{os.urandom(8).hex()}"
     write_new(dir_fd, temporary, _to_pem("PRIVATE KEY", _PKCS8_PREFIX + os.urandom(_KEY_BYTES)), 0o600)
     try:
-        os.link(temporary, PRIVATE_NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+        os.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
     except FileExistsError:
         pass
     finally:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hivebox.audit import canonical, commit, envelope, journal, place, settings, statement, supervisor
-from hivebox.audit.keys import Signer, load_signer
-from hivebox.digest import sha256
+from hivebox.audit.keys import Signer, load_signer, take_over
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
 
@@ -80,6 +79,16 @@ class Ledger:
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
+    def rotate(self) -> None:
+        """Close the open segment, whatever its size. An empty one stays."""
+        from hivebox.audit import segments  # noqa: PLC0415
+
+        deadline_s = time.monotonic() + self._lock_timeout_s
+        with journal.open_journal(self._state_dir, deadline_s) as opened:
+            found = self._recovered(opened, place.find(opened, lambda: _last_before(opened)), deadline_s)
+            if found.end:
+                segments.rotate(opened, found, deadline_s)
+
     def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended | None:
         """None when the ledger was rotated: open it again."""
         chosen = settings.load(opened.dir_fd)
@@ -129,9 +138,16 @@ class Ledger:
         place.save(opened, after)
         return after
 
+    def _signer_for(self, found: place.Place) -> Signer:
+        """The key may have been rotated since it was loaded."""
+        signer = self.prepare()
+        if found.keyid and signer.keyid != found.keyid:
+            signer = self._signer = take_over(self._state_dir, found.keyid)
+        return signer
+
     def _sign(self, found: place.Place, entries: Sequence[Entry]) -> tuple[list[bytes], place.Place]:
         """Lines for the entries, and the place behind them."""
-        signer = self.prepare()
+        signer = self._signer_for(found)
         lines = []
         for entry in entries:
             event, run_id, subjects, predicate = entry

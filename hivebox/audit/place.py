@@ -38,6 +38,7 @@ class Place(Frozen):
     open_runs: dict[str, dict[str, Any]]
     torn: bytes = b""
     checkpointed: int = 0  # how many records the last checkpoint of our own making covers
+    keyid: str = ""  # the key that the ledger was handed over to, if it was
     recovering: tuple[str, int] | None = None  # a torn end that was cut off and has no record yet: SHA-256, bytes
 
     def after(self, line: bytes, record: statement.Record) -> Place:
@@ -51,7 +52,12 @@ class Place(Frozen):
         end = self.end + len(line) + 1
         recovering = None if record.event == "recovered" else self.recovering
         digest = hashlib.sha256(line).hexdigest()
-        return Place(record.seq, digest, self.end, end, runs, b"", self.checkpointed, recovering)
+        return Place(record.seq, digest, self.end, end, runs, b"", self.checkpointed, _handed_to(record) or self.keyid, recovering)
+
+
+def _handed_to(record: statement.Record) -> str:
+    change = record.predicate.get("key") if record.event == "key" else None
+    return str(change.get("keyid", "")) if isinstance(change, dict) and change.get("action") == "rotate" else ""
 
 
 def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
