@@ -23,7 +23,7 @@ def add_commands(commands: Commands) -> None:
     key.add_argument("--public", action="store_true", help="only the public key, as PEM")
     key.add_argument("--vkey", action="store_true", help="only the public key, as checkpoints are verified with (C2SP)")
     key.add_argument("--to", default="", metavar="SIGNER", help="rotate to ssh-agent:KEY.pub or pkcs11:MODULE,TOKEN,LABEL,PIN_FILE")  # fmt: skip
-    key.add_argument("--not-after", type=_date, default="", metavar="DATE", help="the last day of the new key, as 2027-01-31")
+    key.add_argument("--not-after", type=_date, metavar="DATE", help="the last day of the new key, as 2027-01-31")
     key.add_argument("--reason", default="", help="why it is revoked")
     key.set_defaults(command=_key, ledger=None)
 
@@ -38,7 +38,8 @@ def _key(arguments: argparse.Namespace) -> int:
     if arguments.keyid and arguments.action != "revoke":
         raise HiveboxError(f"unexpected argument: {arguments.keyid}", "only revoke takes a key", "hivebox audit key --help")
     if arguments.action == "rotate":
-        say(f"keyid    {rotation.rotate(state_dir(), arguments.to, arguments.not_after).keyid}")
+        following = rotation.rotate(state_dir(), arguments.to, arguments.not_after or "")
+        say(f"keyid    {following.keyid}")
         return 0
     if arguments.action == "revoke":
         if not arguments.keyid:

@@ -60,10 +60,12 @@ def record_run(
 def test_before_the_first_run(state: Path, audit: Any) -> None:
     assert audit("list").out == "no runs recorded yet\n"
     assert json.loads(audit("list", "--json").out) == []
-    for words in (("verify",), ("show", "x"), ("list", "--ledger", str(state / "none"))):
+    for words in (("verify",), ("show", "x"), ("checkpoint",), ("prove", "x"), ("rotate",)):
         said = audit(*words)
         assert (said.code, said.out) == (125, "")
-        assert "ENOENT" in said.err
+        assert "no runs recorded yet" in said.err
+    assert "ENOENT" in audit("list", "--ledger", str(state / "none")).err
+    assert audit("stats").out.startswith("runs")
     assert not state.exists(), "looking makes nothing"
 
 
@@ -106,7 +108,7 @@ def test_show_by_id_by_prefix_and_the_errors(state: Path, audit: Any) -> None:
     assert "run aaab: failed" in audit("show", "aaab").out
     assert "run aaa: ok" in audit("show", "aaa").out, "an exact id wins over those that begin with it"
     ambiguous = audit("show", "aa")
-    assert (ambiguous.code, "aaaa, aaab, aaa" in ambiguous.err) == (125, True)
+    assert (ambiguous.code, "aaa, aaab, aaaa" in ambiguous.err) == (125, True)
     assert audit("show", "q").code == 125
     shown = json.loads(audit("show", "aaaa", "--json").out)
     assert [record["statement"]["predicate"]["event"] for record in shown["records"]] == ["started", "finished"]
@@ -116,14 +118,14 @@ def test_show_by_id_by_prefix_and_the_errors(state: Path, audit: Any) -> None:
 def test_show_says_that_a_signature_is_bad(state: Path, audit: Any) -> None:
     ledger, key = str(VECTORS / "edited-payload.jsonl"), str(VECTORS / "owner.pub.pem")
     shown = audit("show", "run-a", "--ledger", ledger, "--key", key).out
-    assert "started (line 1, signature good)" in shown
-    assert "finished (line 3, signature bad (signature: " in shown
+    assert "started (record 0, signature good)" in shown
+    assert "finished (record 2, signature bad (signature: " in shown
 
 
 def test_verify_good_and_with_heads(state: Path, audit: Any) -> None:
     record_run(state, "a", ["x"], "ok")
     said = audit("verify")
-    assert (said.code, said.out.splitlines()[-1]) == (0, "result     good")
+    assert (said.code, said.out.splitlines()[-1]) == (0, "result       good")
     head = re.search(r"^head +(\d+:[0-9a-f]{64})$", said.out, re.MULTILINE)
     assert head is not None
     record_run(state, "b", ["x"], "ok")
@@ -141,7 +143,7 @@ def test_verify_names_the_first_bad_line(state: Path, audit: Any) -> None:
     said = audit("verify", "--ledger", str(VECTORS / "edited-payload.jsonl"), "--key", str(VECTORS / "owner.pub.pem"))
     assert said.code == 1
     assert said.out.startswith("line 3     error    signature: expected a signature by ")
-    assert said.out.splitlines()[-1].startswith("result     BAD")
+    assert said.out.splitlines()[-1].startswith("result       BAD")
     machine = audit(
         "verify", "--json", "--ledger", str(VECTORS / "swapped.jsonl"), "--key", str(VECTORS / "owner.pub.pem")
     )
