@@ -63,7 +63,7 @@ class Seals:
             found += self._meet(checkpoint, line)
         return found + self._verify_waiting() if self._waiting and self.is_full() else found
 
-    def finish(self, before: list[Finding]) -> list[Finding]:
+    def finish(self, before: list[Finding], next_seq: int) -> list[Finding]:
         """Checkpoints never reached, and those whose root was another: only a symptom when a record was found bad."""
         found = self._problems + self._verify_waiting()
         bad_lines = [each.line for each in [*before, *found] if each.severity == ERROR and each.line]
@@ -73,8 +73,8 @@ class Seals:
                 found.append(finding(0, "rewritten", self._describe(checkpoint), got))
         for size in sorted(self._expected):
             for checkpoint in self._expected[size]:
-                if size > self.frontier.size and self._is_ours(checkpoint, found):
-                    got = f"an end after {self.frontier.size}"
+                if size > next_seq and self._is_ours(checkpoint, found):
+                    got = f"an end after {next_seq}"
                     found.append(finding(0, "rollback", self._describe(checkpoint), got))
         return found
 
@@ -93,7 +93,7 @@ class Seals:
         return found
 
     def _is_ours(self, checkpoint: note.Checkpoint, found: list[Finding]) -> bool:
-        if checkpoint.origin != self.origin:
+        if self.origin and checkpoint.origin != self.origin:
             found.append(finding(0, "checkpoint", f"a checkpoint of {self.origin}", checkpoint.origin))
             return False
         if not self._keys.signed(checkpoint):

@@ -143,11 +143,11 @@ class Verifier:
 
     def finish(self) -> Verdict:
         """No more lines."""
-        self._findings += self._seals.finish(self._findings)
         for line, missing in self._gaps:
             moved = all(seq in self._late for seq in missing)
             self._add("order" if moved else "gap", f"record {missing.start}", f"record {missing.stop}", line)
         self._check_first()
+        self._findings += self._seals.finish(self._findings, self._next_seq)
         expected = self._evidence.head
         if expected is not None and not self._head_met:
             self._add("head", _show(expected), self._at_head(), 0)
@@ -264,7 +264,7 @@ class Verifier:
             raise RuleError("segment", f"the tree of the {mine.frontier.size} records before it", "another")
 
     def _has_errors(self) -> bool:
-        return any(found.severity == ERROR for found in self._findings)
+        return bool(self._gaps) or any(found.severity == ERROR for found in self._findings)
 
     def _check_first(self) -> None:
         if not self._first or self._evidence.alone:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from hivebox.audit import history, keys, statement, supervisor
+from hivebox.audit import history, keys, segments, statement, supervisor
 from hivebox.audit.ledger import Appended, Ledger
 from hivebox.audit.rules import ERROR
 from hivebox.audit.verify import Head, Verdict, verify
@@ -49,7 +49,7 @@ def start(state: Path, run_id: str, **predicate: Any) -> Appended:
 
 def verdict_of(state: Path, head: Head | None = None) -> Verdict:
     public = keys.public_from_pem((state / "keys" / keys.PUBLIC_NAME).read_bytes())
-    return verify(history.read_lines(str(path_of(state))), {keys.keyid_of(public): public}, head)
+    return verify(segments.read_lines(str(state / "audit")), {keys.keyid_of(public): public}, head)
 
 
 def rules_of(state: Path) -> list[str]:
@@ -69,7 +69,7 @@ def test_two_records_of_a_run_verify_and_say_what_the_caller_said(state: Path) -
     appended = ledger.append("finished", "run-1", SUBJECTS, {"result": {"wall_s": 0.125}})
     assert verdict_of(state).findings == ()
     assert verdict_of(state).head == Head(appended.seq, appended.line_sha256) == Head(1, appended.line_sha256)
-    one, two = history.entries(history.read_lines(appended.path))
+    one, two = history.entries(segments.file_lines(appended.path))
     assert (one.record.prev, two.record.prev) == ("0" * 64, hashlib.sha256(one.raw).hexdigest())
     assert one.record.predicate["request"] == {"argv": ["a", {"base64": "/w=="}]}
     assert two.record.predicate["result"] == {"wall_s": 0.125}
@@ -89,7 +89,7 @@ def test_the_ledger_is_private_whatever_the_umask(state: Path) -> None:
 def test_times_come_from_three_clocks_of_this_boot(state: Path) -> None:
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns(), time.time()
     start(state, "a")
-    (entry,) = history.entries(history.read_lines(str(path_of(state))))
+    (entry,) = history.entries(segments.read_lines(str(state / "audit")))
     moment = entry.record.moment
     assert before[0] <= moment.boottime_ns <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert before[1] <= moment.monotonic_ns <= time.monotonic_ns()
@@ -272,7 +272,7 @@ def test_a_torn_end_is_dropped_and_the_next_record_says_so(state: Path, records:
     assert appended.seq == len(whole) + 1
     assert rules_of(state) == ["recovered"]
     assert verdict_of(state).good
-    recovered = list(history.entries(history.read_lines(appended.path)))[len(whole)].record
+    recovered = list(history.entries(segments.file_lines(appended.path)))[len(whole)].record
     digest = hashlib.sha256(torn).hexdigest()
     assert recovered.predicate["dropped"] == {"bytes": len(torn), "kept_as": f"torn-{digest}", "sha256": digest}
     assert recovered.subjects == (("torn", digest),)
@@ -329,7 +329,7 @@ Ledger(sys.argv[1]).append("started", sys.argv[2], [], {"supervisor": supervisor
 
 
 def events_of(state: Path) -> list[tuple[str, str]]:
-    return [(e.record.event, e.record.run_id) for e in history.entries(history.read_lines(str(path_of(state))))]
+    return [(e.record.event, e.record.run_id) for e in history.entries(segments.read_lines(str(state / "audit")))]
 
 
 def test_a_run_whose_supervisor_died_is_ended_by_the_next_one(state: Path) -> None:
@@ -390,7 +390,7 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(state: Path) -
     start(state, "after")
     verdict = verdict_of(state, acknowledged[-1])
     assert [found for found in verdict.findings if found.severity == ERROR] == []
-    digests = {Head(e.record.seq, e.sha256()) for e in history.entries(history.read_lines(str(path_of(state))))}
+    digests = {Head(e.record.seq, e.sha256()) for e in history.entries(segments.read_lines(str(state / "audit")))}
     assert digests >= set(acknowledged)
 
 
@@ -540,7 +540,7 @@ def test_a_ledger_moved_away_while_waiting_gets_no_lost_record(state: Path, remo
 
 def test_reading_does_not_wait_for_a_writer_longer_than_it_must(state: Path) -> None:
     start(state, "a")
-    lines = history.read_lines(str(path_of(state)))
+    lines = segments.read_lines(str(state / "audit"))
     first = next(lines)
     start(state, "b")  # the reader holds no lock between two lines
     assert list(lines) == []  # and sees what was there when it began
