@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import sys
 
-from hivebox.cli import audit_check, audit_keep, audit_keys, audit_list
+from hivebox.cli import audit_check, audit_export, audit_keep, audit_keys, audit_list
 from hivebox.cli.parser import Parser
 
-_PARTS = (audit_list, audit_check, audit_keys, audit_keep)
+_PARTS = (audit_list, audit_check, audit_keys, audit_keep, audit_export)
 
 
 def run(argv: list[str]) -> int:

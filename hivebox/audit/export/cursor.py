@@ -1,0 +1,67 @@
+"""How far an export got: ``audit/export/<name>.json`` with the number and digest of the last record that was taken."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hivebox.audit.custody import open_private_dir, write_new
+from hivebox.errors import HiveboxError
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Cursor:
+    """Of one locked export. ``seq`` is -1 before the first record."""
+
+    def __init__(self, dir_fd: int, name: str) -> None:
+        self._dir_fd, self._file = dir_fd, f"{name}.json"
+        self.seq, self.line_sha256 = self._read()
+
+    def _read(self) -> tuple[int, str]:
+        try:
+            fd = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._dir_fd)
+        except FileNotFoundError:
+            return -1, ""
+        try:
+            said = json.loads(os.read(fd, 4096))
+            return int(said["seq"]), str(said["line_sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "remove it to export everything again"
+            raise HiveboxError("cannot read the export's cursor", f"audit/export/{self._file}: {error!r}", hint) from error
+        finally:
+            os.close(fd)
+
+    def move(self, seq: int, line_sha256: str) -> None:
+        """Durable when it returns."""
+        temporary = f".{self._file}-{os.urandom(8).hex()}"
+        data = json.dumps({"line_sha256": line_sha256, "seq": seq}).encode() + b"\n"
+        write_new(self._dir_fd, temporary, data, 0o600)
+        os.rename(temporary, self._file, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
+        os.fsync(self._dir_fd)
+        self.seq, self.line_sha256 = seq, line_sha256
+
+
+@contextmanager
+def locked(state_dir: str, name: str) -> Iterator[Cursor]:
+    """One process exports under a name at a time. Raises HiveboxError."""
+    if not _NAME.fullmatch(name):
+        raise HiveboxError(f"bad name of an export: {name!r}", "expected letters, digits, - _ .", "--name siem")
+    os.close(open_private_dir(state_dir, "audit"))
+    dir_fd = open_private_dir(os.path.join(state_dir, "audit"), "export")
+    lock_fd = -1
+    try:
+        lock_fd = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HiveboxError(f"the export {name} is running already", "another process has it", "give another --name") from error
+        yield Cursor(dir_fd, name)
+    finally:
+        if lock_fd >= 0:
+            os.close(lock_fd)
+        os.close(dir_fd)

@@ -1,0 +1,122 @@
+"""Where records go. ``deliver`` returns when the target has taken the batch; until then the cursor stays.
+
+    file:PATH or -              appended and synced; lines
+    unix:PATH                   datagrams, as /dev/log takes them; taken when the kernel queued them
+    udp://HOST:PORT             datagrams; nobody tells whether they arrived
+    tcp://HOST:PORT             octet-counted (RFC 6587, section 3.4.1); taken when the peer has read to the end and closed
+    tls://HOST:PORT             the same in TLS (RFC 5425), the certificate verified
+    http(s)://HOST/PATH         OTLP/HTTP; taken when the answer is 2xx
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hivebox.errors import HiveboxError
+
+_TIMEOUT_S = 20
+_LARGEST_DATAGRAM = 60_000
+_LARGEST_ANSWER = 1 << 16
+
+
+class Tls(NamedTuple):
+    """``ca`` is a PEM file, "" for the system's; ``cert`` and ``key`` are this client's, if it needs one."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+Deliver = Callable[[Sequence[bytes]], None]
+
+
+def target_of(text: str, tls: Tls) -> tuple[Deliver, bool]:
+    """(deliver, whether it takes whole OTLP requests instead of lines). Raises HiveboxError."""
+    if text == "-":
+        return _to_stdout, False
+    scheme, _, rest = text.partition(":")
+    if scheme in ("http", "https"):
+        return lambda batch: _post(text, batch, tls), True
+    if scheme == "file" and rest:
+        return lambda batch: _append(rest, batch), False
+    if scheme == "unix" and rest:
+        return lambda batch: _datagrams(socket.AF_UNIX, rest, batch), False
+    parts = urllib.parse.urlsplit(text)
+    if scheme in ("udp", "tcp", "tls") and parts.hostname and parts.port:
+        host, port = parts.hostname, parts.port
+        if scheme == "udp":
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            return lambda batch: _datagrams(family, address, batch), False
+        return lambda batch: _stream(host, port, batch, tls if scheme == "tls" else None), False
+    raise HiveboxError(f"no such target: {text!r}", "", "file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs")
+
+
+def _to_stdout(batch: Sequence[bytes]) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(b"".join(line + b"\n" for line in batch))
+    sys.stdout.buffer.flush()
+
+
+def _append(path: str, batch: Sequence[bytes]) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "ab") as file:
+        file.write(b"".join(line + b"\n" for line in batch))
+        file.flush()
+        os.fsync(fd)
+
+
+def _datagrams(family: int, address: str | tuple[object, ...], batch: Sequence[bytes]) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(_TIMEOUT_S)
+        for line in batch:
+            sender.sendto(line[:_LARGEST_DATAGRAM], address)
+
+
+def _stream(host: str, port: int, batch: Sequence[bytes], tls: Tls | None) -> None:
+    """A connection a batch. Closing our half and waiting for the peer to close its own tells that it has read everything:
+    syslog has no acknowledgement, and bytes that only this kernel took are lost when the peer dies."""
+    with socket.create_connection((host, port), _TIMEOUT_S) as plain:
+        stream = _context(tls).wrap_socket(plain, server_hostname=host) if tls else plain
+        stream.sendall(b"".join(b"%d %b" % (len(line), line) for line in batch))
+        if isinstance(stream, ssl.SSLSocket):
+            stream = stream.unwrap()  # close_notify, and waits for the peer's
+        stream.shutdown(socket.SHUT_WR)
+        while stream.recv(4096):
+            pass
+
+
+def _context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca or None)
+    if tls.cert:
+        context.load_cert_chain(tls.cert, tls.key or None)
+    return context
+
+
+def _post(url: str, batch: Sequence[bytes], tls: Tls) -> None:
+    context = _context(tls) if url.startswith("https:") else None
+    for body in batch:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:
+                _check(answer.read(_LARGEST_ANSWER))
+        except urllib.error.HTTPError as error:
+            raise ConnectionError(f"HTTP {error.code} {error.read(200)!r}") from error
+
+
+def _check(answer: bytes) -> None:
+    """A partial success is a refusal of some (OTLP specification, "Partial Success")."""
+    try:
+        rejected = int(json.loads(answer or b"{}").get("partialSuccess", {}).get("rejectedLogRecords", 0))
+    except (ValueError, AttributeError, TypeError):
+        return
+    if rejected:
+        raise ConnectionError(f"{rejected} records were rejected: {answer[:200]!r}")
