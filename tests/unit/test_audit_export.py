@@ -1,0 +1,345 @@
+"""Exports to real collectors on loopback: rsyslog, an OTLP/HTTP receiver that parses with OpenTelemetry's own classes, and
+the published OCSF schema."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivebox.audit import checkpoints, history, keys, segments, upkeep
+from hivebox.audit.export import cursor, forms, send, targets
+from hivebox.audit.ledger import Ledger
+from hivebox.cli.main import main
+from hivebox.errors import HiveboxError
+
+SUBJECTS = [("script", "ab" * 32)]
+RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin")
+needs_rsyslog = pytest.mark.skipif(RSYSLOGD is None, reason="needs rsyslogd")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HIVEBOX_STATE", str(tmp_path / "state"))
+    add_runs(tmp_path / "state", "a", "b")
+    return tmp_path / "state"
+
+
+def add_runs(state: Path, *names: str) -> None:
+    ledger = Ledger(str(state))
+    for name in names:
+        request = {"argv": ["python3", 'tally "x" ]\\.py\n'], "profile": "default"}
+        who = {"pid": 7, "uid": 1000}
+        ledger.append("started", name, SUBJECTS, {"request": request, "supervisor": who, "host": {"name": "h\u00f6st"}})
+        result = {"outcome": "failed", "exit_code": 3, "wall_s": 0.25, "violations": []}
+        ledger.append("finished", name, SUBJECTS, {"result": result})
+
+
+def export(*words: str) -> int:
+    return main(["audit", "export", *words])
+
+
+def facts(state: Path) -> list[forms.Fact]:
+    return [forms.fact_of(entry, "here") for entry in history.entries(segments.read_lines(str(state / "audit")))]
+
+
+# Forms
+
+
+def test_ocsf_lines_are_valid_by_the_published_schema(state: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    published = pytest.importorskip("ocsf_json_schema")
+    embedded = published.OcsfJsonSchemaEmbedded(published.get_ocsf_schema(version=forms._OCSF_VERSION))
+    schema = embedded.get_class_schema("process_activity")
+    Ledger(str(state)).append("recovered", "recovered-1", [], {"dropped": {}})
+    validator = jsonschema.Draft202012Validator(schema)
+    said = [json.loads(forms.ocsf(fact)) for fact in facts(state)]
+    assert len(said) == 5
+    for line in said:
+        assert [error.message for error in validator.iter_errors(line)] == []
+        assert set(schema["required"]) <= set(line)
+    assert list(validator.iter_errors({**said[0], "severity_id": "high"})), "the schema does refuse"
+
+
+def test_ecs_lines_have_the_fields_and_values_of_the_schema(state: Path) -> None:
+    """ECS 8.11 marks @timestamp and ecs.version as required, and lists what the event.* categorisation fields may be."""
+    started, finished, *_ = (json.loads(forms.ecs(fact)) for fact in facts(state))
+    for line in (started, finished):
+        assert line["ecs"] == {"version": "8.11.0"}
+        assert line["@timestamp"].endswith("Z")
+        assert (line["event"]["kind"], line["event"]["category"]) == ("event", ["process"])
+        assert set(line["event"]["type"]) <= {"access", "change", "end", "info", "start"}, "those allowed for process"
+        assert line["event"]["outcome"] in {"success", "failure", "unknown"}
+    assert started["process"]["args"][0] == "python3"
+    assert started["user"] == {"id": "1000"}
+    assert (finished["process"]["exit_code"], finished["event"]["duration"]) == (3, 250_000_000)
+
+
+def test_structured_data_is_escaped_as_rfc_5424_wants(state: Path) -> None:
+    fact = facts(state)[0]._replace(outcome='a"b]c\\d', host="h \u00f6st")
+    header = forms.rfc5424(fact).split(b" {")[0].decode()
+    assert 'outcome="a\\"b\\]c\\\\d"' in header
+    assert header.startswith("<110>1 2")
+    assert header.split(" ")[2:6] == ["hst", "hivebox", "-", "audit"]
+
+
+# Once, at least
+
+
+def test_the_cursor_goes_on_where_the_target_stopped_taking(state: Path) -> None:
+    taken: list[bytes] = []
+
+    def deliver(batch: list[bytes]) -> None:
+        if len(taken) >= 2:
+            raise ConnectionError("down")
+        taken.extend(batch[:2])
+        raise ConnectionError("down in the middle of a batch")
+
+    for _ in range(2):
+        with cursor.locked(str(state), "x") as at, pytest.raises(ConnectionError):
+            send.send(str(state / "audit"), at, deliver, "jsonl")
+    with cursor.locked(str(state), "x") as at:
+        assert at.seq == -1
+        assert send.send(str(state / "audit"), at, taken.extend, "jsonl") == 4
+    add_runs(state, "c")
+    with cursor.locked(str(state), "x") as at:
+        assert send.send(str(state / "audit"), at, taken.extend, "jsonl") == 2
+        assert send.send(str(state / "audit"), at, taken.extend, "jsonl") == 0
+    numbers = [json.loads(line)["predicate"]["ledger"]["seq"] for line in taken]
+    assert numbers == [0, 1, 0, 1, 2, 3, 4, 5], "some twice, none left out, in order"
+
+
+def test_a_killed_export_sends_again_and_leaves_nothing_out(state: Path, tmp_path: Path) -> None:
+    add_runs(state, *(f"r{number}" for number in range(150)))
+    code = "import os, sys\nfrom hivebox.audit.export import cursor\n"
+    code += "cursor.Cursor.move = lambda *_: os._exit(9)\nfrom hivebox.cli.main import main\nmain(sys.argv[1:])"
+    words = ["audit", "export", "--form", "jsonl", "--to", f"file:{tmp_path / 'out'}"]
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == 9
+    assert main(words) == 0
+    numbers = [json.loads(line)["predicate"]["ledger"]["seq"] for line in (tmp_path / "out").open()]
+    assert numbers == [*range(200), *range(304)]
+
+
+def test_an_exchanged_ledger_is_not_exported_on(state: Path) -> None:
+    assert export("--to", "-") == 0
+    (state / "audit/ledger.jsonl").write_bytes(b"")
+    (state / "audit/state").unlink()
+    add_runs(state, "x", "y", "z")
+    assert export("--to", "-") == 125
+
+
+def test_an_export_goes_on_across_segments_and_compression(state: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert export("--to", f"file:{out}", "--form", "jsonl") == 0
+    Ledger(str(state)).rotate()
+    add_runs(state, "c")
+    upkeep.compress(str(state))
+    assert export("--to", f"file:{out}", "--form", "jsonl") == 0
+    assert [json.loads(line)["predicate"]["ledger"]["seq"] for line in out.open()] == list(range(7))
+    checkpoints.make(str(state), keys.load_signer(str(state)))
+
+
+def test_two_exports_of_one_name_do_not_run_at_once(state: Path) -> None:
+    with cursor.locked(str(state), "x"), pytest.raises(HiveboxError, match="running already"), cursor.locked(str(state), "x"):
+        pass
+
+
+def test_a_collector_that_is_down_stops_no_run(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export("--to", "tcp://127.0.0.1:1") == 125
+    assert "record 0 is the next to go" in capsys.readouterr().err
+    add_runs(state, "after")
+
+
+@pytest.mark.parametrize("words", [("--to", "ftp://x"), ("--to", "tcp://x"), ("--to", "-", "--form", "otlp"), ("--to", "-", "--name", "../x"), ("--to", "http://127.0.0.1:1/v1/logs", "--form", "ecs")])  # fmt: skip
+def test_what_cannot_be_exported_is_said(state: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert export(*words) == 125
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+
+
+# OTLP
+
+
+class Receiver(BaseHTTPRequestHandler):
+    received: list[Any] = []
+    answers: list[tuple[int, bytes]] = []
+
+    def do_POST(self) -> None:
+        from google.protobuf import json_format
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert (self.path, self.headers["Content-Type"]) == ("/v1/logs", "application/json")
+        code, answer = self.answers.pop(0) if self.answers else (200, b"{}")
+        request = json_format.Parse(body, ExportLogsServiceRequest())
+        if code == 200 and answer == b"{}":
+            self.received.append(request)
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[str]:
+    pytest.importorskip("opentelemetry.proto.logs.v1.logs_pb2")
+    Receiver.received, Receiver.answers = [], []
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/logs"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_otlp_receiver_parses_every_record(state: Path, collector: str) -> None:
+    assert export("--to", collector) == 0
+    (request,) = Receiver.received
+    (resource,) = request.resource_logs
+    assert {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"] == "hivebox"
+    records = resource.scope_logs[0].log_records
+    assert [record.severity_text for record in records] == ["INFO", "INFO2"] * 2
+    assert json.loads(records[1].body.string_value)["predicate"]["result"]["exit_code"] == 3
+    assert {each.key: each.value.int_value for each in records[3].attributes}["hivebox.seq"] == 3
+    assert abs(records[0].time_unix_nano / 1e9 - time.time()) < 600
+
+
+@pytest.mark.parametrize("answer", [(503, b""), (400, b"no"), (200, b'{"partialSuccess":{"rejectedLogRecords":"1"}}')])
+def test_what_an_otlp_receiver_refuses_comes_again(state: Path, collector: str, answer: tuple[int, bytes]) -> None:
+    Receiver.answers = [answer]
+    assert export("--to", collector) == 125
+    assert Receiver.received == []
+    assert export("--to", collector) == 0
+    assert len(Receiver.received[0].resource_logs[0].scope_logs[0].log_records) == 4
+
+
+# rsyslog
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def certificates(folder: Path) -> None:
+    """A CA, and a server certificate of it for 127.0.0.1."""
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA")  # fmt: skip
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")  # fmt: skip
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "names")  # fmt: skip
+
+
+def inputs(folder: Path, port: int) -> dict[str, tuple[str, str]]:
+    """kind -> (rsyslog's configuration, our target)."""
+    tls = f'''global(DefaultNetstreamDriver="gtls" DefaultNetstreamDriverCAFile="{folder}/ca.pem"
+      DefaultNetstreamDriverCertFile="{folder}/server.pem" DefaultNetstreamDriverKeyFile="{folder}/server.key")
+module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")
+input(type="imtcp" port="{port}" address="127.0.0.1")'''
+    return {
+        "tls": (tls, f"tls://127.0.0.1:{port}"),
+        "tcp": (f'module(load="imtcp")\ninput(type="imtcp" port="{port}" address="127.0.0.1")', f"tcp://127.0.0.1:{port}"),
+        "udp": (f'module(load="imudp")\ninput(type="imudp" port="{port}" address="127.0.0.1")', f"udp://127.0.0.1:{port}"),
+        "unix": (f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{folder}/log" UseSpecialParser="off" ParseHostname="on")', f"unix:{folder}/log"),  # fmt: skip
+    }
+
+
+@contextlib.contextmanager
+def rsyslog(folder: Path, config: str) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
+    """A real rsyslogd; gives a function that waits for so many lines of what it understood."""
+    out = folder / "received"
+    template = '''template(name="parsed" type="list" option.jsonf="on") {
+ property(outname="app" name="app-name" format="jsonf") property(outname="msgid" name="msgid" format="jsonf")
+ property(outname="severity" name="syslogseverity-text" format="jsonf") property(outname="host" name="hostname" format="jsonf")
+ property(outname="data" name="structured-data" format="jsonf") property(outname="msg" name="msg" format="jsonf") }'''
+    text = f'global(workDirectory="{folder}" maxMessageSize="128k")\n{config}\n{template}\naction(type="omfile" file="{out}" template="parsed")\n'
+    (folder / "rsyslog.conf").write_text(text)
+    assert RSYSLOGD is not None
+    command = [RSYSLOGD, "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as daemon:
+        try:
+            time.sleep(0.5)
+
+            def wait(count: int) -> list[dict[str, Any]]:
+                for _ in range(200):
+                    lines = out.read_text().splitlines() if out.exists() else []
+                    if len(lines) >= count:
+                        return [json.loads(line) for line in lines]
+                    time.sleep(0.05)
+                raise AssertionError(f"rsyslog has {lines}")
+
+            yield wait
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
+
+
+@needs_rsyslog
+@pytest.mark.parametrize("kind", ["tls", "tcp", "udp", "unix"])
+def test_rsyslog_receives_and_parses_every_record(state: Path, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "rsyslog"
+    folder.mkdir()
+    if kind == "tls":
+        certificates(folder)
+    config, target = inputs(folder, free_port())[kind]
+    with rsyslog(folder, config) as wait:
+        for _ in range(50):
+            if export("--to", target, "--ca", str(folder / "ca.pem") if kind == "tls" else "") == 0:
+                break
+            time.sleep(0.1)
+        received = wait(4)
+    assert [line["app"] for line in received] == ["hivebox"] * 4
+    assert [line["msgid"] for line in received] == ["audit"] * 4
+    assert 'seq="3"' in received[3]["data"]
+    assert received[3]["severity"] == "notice"
+    assert json.loads(received[1]["msg"])["predicate"]["result"]["exit_code"] == 3
+
+
+@needs_rsyslog
+def test_a_collector_with_an_unknown_certificate_gets_nothing(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, stranger = tmp_path / "rsyslog", tmp_path / "stranger"
+    folder.mkdir()
+    stranger.mkdir()
+    certificates(folder)
+    certificates(stranger)
+    config, target = inputs(folder, free_port())["tls"]
+    with rsyslog(folder, config):
+        said = "refused"
+        for _ in range(100):
+            assert export("--to", target, "--ca", str(stranger / "ca.pem")) == 125
+            if "refused" not in (said := capsys.readouterr().err):
+                break
+            time.sleep(0.1)
+        assert "CERTIFICATE_VERIFY_FAILED" in said
+    assert not (folder / "received").exists()
+
+
+def test_a_peer_that_closes_early_did_not_take_the_batch() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def hang_up() -> None:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # RST
+            connection.recv(10)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        deliver, _ = targets.target_of(f"tcp://127.0.0.1:{server.getsockname()[1]}", targets.Tls())
+        with pytest.raises(OSError):
+            deliver([b"x" * 1000] * 1000)
+        thread.join()
