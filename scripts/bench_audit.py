@@ -1,0 +1,161 @@
+"""make bench-audit: appends, group commit, verification and listing of the ledger, each beside what bounds it.
+
+    bench_audit.py [--dir DIR] [--records N] [--million]
+
+DIR is where the ledger is made, on the disk to be measured (default: a new directory in the current one). --million makes a
+ledger of a million records (4 GB, minutes) to list and verify; without it the same is measured on N records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from hivebox.audit import checkpoints, envelope, keys, segments, settings, statement, supervisor, verify
+from hivebox.audit.ledger import Ledger
+
+HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
+# As large as those of `hivebox run -- true`: 3.7 kB and 1.9 kB a line.
+CONTROLS = {f"control-{number}": {"enforced": True, "rules": [["/usr", "0xd"], ["/etc", "0xd"]], "text": "x" * 40} for number in range(16)}  # fmt: skip
+RESULT = {"outcome": "ok", "exit_code": 0, "wall_s": 0.018217, "cpu_user_s": 0.005008996, "memory_peak_bytes": 1044480, "violations": []}  # fmt: skip
+SUBJECTS = [("policy", "ab" * 32), ("script:x.py", "cd" * 32), ("seccomp", "ef" * 32)]
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[4])
+import bench_audit
+bench_audit.write(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+"""
+
+
+def contents(name: str, count: int):
+    """(event, run_id, predicate) of ``count`` records."""
+    started = {"controls": CONTROLS, "request": {"argv": ["true"], "profile": "default"}, "supervisor": supervisor.identify()}
+    finished = {"result": RESULT, "enforced": dict.fromkeys(CONTROLS, True), "files": []}
+    for number in range(count):
+        yield ("started", f"{name}-{number // 2}", started) if number % 2 == 0 else ("finished", f"{name}-{number // 2}", finished)
+
+
+def write(state: str, name: str, count: int) -> list[float]:
+    """Seconds of each append."""
+    ledger, took = Ledger(state, lock_timeout_s=60), []
+    ledger.prepare()
+    sys.stdin.read()  # until everybody is ready
+    for event, run_id, predicate in contents(name, count):
+        before = time.perf_counter()
+        ledger.append(event, run_id, SUBJECTS, predicate)
+        took.append(time.perf_counter() - before)
+    return took
+
+
+def append_beside_fsync(folder: str, count: int = 300) -> None:
+    """What an append costs beyond the write and the fdatasync that it must do; one of each in turn."""
+    state, ledger = os.path.join(folder, "alone"), Ledger(os.path.join(folder, "alone"))
+    ledger.prepare()
+    settings.save(state, settings.Settings(checkpoint_every=0))
+    fd = os.open(os.path.join(folder, "bare"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    extra, bare = [], []
+    for event, run_id, predicate in contents("alone", count):
+        before = time.perf_counter()
+        os.write(fd, b"x" * 3000)
+        os.fdatasync(fd)
+        middle = time.perf_counter()
+        ledger.append(event, run_id, SUBJECTS, predicate)
+        bare.append(middle - before)
+        extra.append(time.perf_counter() - middle - (middle - before))
+    os.close(fd)
+    print(f"append: {statistics.median(extra) * 1000:.2f} ms beyond write and fdatasync ({statistics.median(bare) * 1000:.2f} ms); line 1")
+
+
+def group_commit(folder: str, writers: int, each: int) -> None:
+    state = os.path.join(folder, f"group-{writers}")
+    settings.save(state, settings.Settings(checkpoint_every=0))
+    here = os.path.dirname(os.path.abspath(__file__))
+    command = [sys.executable, "-c", WRITER, state]
+    started = [subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE) for number in range(writers)]
+    time.sleep(2 + writers / 10)
+    before = time.perf_counter()
+    for writer in started:
+        writer.stdin.close()
+    for writer in started:
+        writer.wait()
+    rate = writers * each / (time.perf_counter() - before)
+    print(f"group commit: {rate:.0f} durable appends/s by {writers} processes; line 2000")
+
+
+def make_ledger(state: str, count: int) -> None:
+    """The same bytes that appending gives, without an fsync for each; a checkpoint every 1000 records."""
+    signer = keys.load_signer(state)
+    os.makedirs(os.path.join(state, "audit"), mode=0o700, exist_ok=True)
+    prev, moment = statement.FIRST_PREV, statement.now()
+    with open(os.path.join(state, "audit", "ledger.jsonl"), "xb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+        for seq, (event, run_id, predicate) in enumerate(contents("r", count)):
+            record = statement.Record(seq, prev, event, run_id, moment, tuple(SUBJECTS), predicate)
+            payload = statement.encode(record)
+            line = envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload)))
+            prev = hashlib.sha256(line).hexdigest()
+            file.write(line + b"\n")
+            if (seq + 1) % 100_000 == 0 or seq + 1 == count:
+                file.flush()
+                checkpoints.make(state, signer)
+
+
+def verify_rate(state: str, *, every_signature: bool) -> None:
+    gc.disable()
+    notes = tuple(checkpoints.load(state))
+    verifier = verify.Verifier(keys.public_keys(state), verify.Evidence(checkpoints=notes, every_signature=every_signature))
+    before = time.process_time()
+    for number, line in enumerate(segments.read_lines(os.path.join(state, "audit"))):
+        verifier.feed(line)
+        if every_signature and number == 20_000:
+            break
+    rate = (number + 1) / (time.process_time() - before)
+    assert every_signature or verifier.finish().good
+    what = "every signature" if every_signature else "by checkpoints"
+    print(f"verify, {what}: {rate:.0f} records/s of CPU time on one core" + ("" if every_signature else "; line 20000"))
+
+
+def list_last(state: str, count: int) -> None:
+    environment = {**os.environ, "HIVEBOX_STATE": state}
+    took = {}
+    for name, words in (("list -n 20", ["audit", "list", "-n", "20"]), ("--help", ["audit", "--help"])):
+        times = []
+        for _ in range(9):
+            before = time.perf_counter()
+            subprocess.run([HIVEBOX, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
+            times.append(time.perf_counter() - before)
+        took[name] = statistics.median(times) * 1000
+    extra = took["list -n 20"] - took["--help"]
+    print(f"audit list -n 20 of {count} records: {took['list -n 20']:.0f} ms in all, {extra:.0f} ms more than audit --help; line 100")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dir", default=".")
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--million", action="store_true")
+    options = parser.parse_args()
+    count = 1_000_000 if options.million else options.records
+    folder = tempfile.mkdtemp(prefix="hivebox-bench-", dir=options.dir)
+    try:
+        append_beside_fsync(folder)
+        for writers in (8, 32):
+            group_commit(folder, writers, 100)
+        state = os.path.join(folder, "ledger")
+        make_ledger(state, count)
+        verify_rate(state, every_signature=False)
+        verify_rate(state, every_signature=True)
+        list_last(state, count)
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
