@@ -1,4 +1,4 @@
-.PHONY: setup demo check test test-real test-vm bench
+.PHONY: setup demo check test test-real test-audit test-vm bench bench-audit
 
 setup:
 	scripts/setup
@@ -13,7 +13,12 @@ test:
 	scripts/test
 test-real:
 	scripts/test -m slow tests/real
+test-audit:
+	HIVEBOX_LONG_STRESS=1 scripts/test tests/unit/test_audit_stress.py
 test-vm:
 	scripts/test-vm
 bench: setup
 	.venv/bin/python scripts/bench.py
+	.venv/bin/python scripts/bench_audit.py
+bench-audit: setup
+	.venv/bin/python scripts/bench_audit.py --million

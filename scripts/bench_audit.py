@@ -2,7 +2,8 @@
 
     bench_audit.py [--dir DIR] [--records N] [--million]
 
-DIR is where the ledger is made, on the disk to be measured (default: a new directory in the current one). --million makes a
+DIR is where the ledger is made, on the disk to be measured (default: a new directory in the current one). --million
+makes a
 ledger of a million records (4 GB, minutes) to list and verify; without it the same is measured on N records.
 """
 
@@ -24,8 +25,18 @@ from hivebox.audit.ledger import Ledger
 
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
 # As large as those of `hivebox run -- true`: 3.7 kB and 1.9 kB a line.
-CONTROLS = {f"control-{number}": {"enforced": True, "rules": [["/usr", "0xd"], ["/etc", "0xd"]], "text": "x" * 40} for number in range(16)}  # fmt: skip
-RESULT = {"outcome": "ok", "exit_code": 0, "wall_s": 0.018217, "cpu_user_s": 0.005008996, "memory_peak_bytes": 1044480, "violations": []}  # fmt: skip
+CONTROLS = {
+    f"control-{number}": {"enforced": True, "rules": [["/usr", "0xd"], ["/etc", "0xd"]], "text": "x" * 40}
+    for number in range(16)
+}
+RESULT = {
+    "outcome": "ok",
+    "exit_code": 0,
+    "wall_s": 0.018217,
+    "cpu_user_s": 0.005008996,
+    "memory_peak_bytes": 1044480,
+    "violations": [],
+}
 SUBJECTS = [("policy", "ab" * 32), ("script:x.py", "cd" * 32), ("seccomp", "ef" * 32)]
 WRITER = """
 import sys
@@ -37,10 +48,18 @@ bench_audit.write(sys.argv[1], sys.argv[2], int(sys.argv[3]))
 
 def contents(name: str, count: int):
     """(event, run_id, predicate) of ``count`` records."""
-    started = {"controls": CONTROLS, "request": {"argv": ["true"], "profile": "default"}, "supervisor": supervisor.identify()}
+    started = {
+        "controls": CONTROLS,
+        "request": {"argv": ["true"], "profile": "default"},
+        "supervisor": supervisor.identify(),
+    }
     finished = {"result": RESULT, "enforced": dict.fromkeys(CONTROLS, True), "files": []}
     for number in range(count):
-        yield ("started", f"{name}-{number // 2}", started) if number % 2 == 0 else ("finished", f"{name}-{number // 2}", finished)
+        yield (
+            ("started", f"{name}-{number // 2}", started)
+            if number % 2 == 0
+            else ("finished", f"{name}-{number // 2}", finished)
+        )
 
 
 def write(state: str, name: str, count: int) -> list[float]:
@@ -71,7 +90,8 @@ def append_beside_fsync(folder: str, count: int = 300) -> None:
         bare.append(middle - before)
         extra.append(time.perf_counter() - middle - (middle - before))
     os.close(fd)
-    print(f"append: {statistics.median(extra) * 1000:.2f} ms beyond write and fdatasync ({statistics.median(bare) * 1000:.2f} ms); line 1")
+    beyond, floor = statistics.median(extra) * 1000, statistics.median(bare) * 1000
+    print(f"append: {beyond:.2f} ms beyond write and fdatasync ({floor:.2f} ms); line 1")
 
 
 def group_commit(folder: str, writers: int, each: int) -> None:
@@ -79,7 +99,9 @@ def group_commit(folder: str, writers: int, each: int) -> None:
     settings.save(state, settings.Settings(checkpoint_every=0))
     here = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-c", WRITER, state]
-    started = [subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE) for number in range(writers)]
+    started = [
+        subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE) for number in range(writers)
+    ]
     time.sleep(2 + writers / 10)
     before = time.perf_counter()
     for writer in started:
@@ -110,7 +132,9 @@ def make_ledger(state: str, count: int) -> None:
 def verify_rate(state: str, *, every_signature: bool) -> None:
     gc.disable()
     notes = tuple(checkpoints.load(state))
-    verifier = verify.Verifier(keys.public_keys(state), verify.Evidence(checkpoints=notes, every_signature=every_signature))
+    verifier = verify.Verifier(
+        keys.public_keys(state), verify.Evidence(checkpoints=notes, every_signature=every_signature)
+    )
     before = time.process_time()
     for number, line in enumerate(segments.read_lines(os.path.join(state, "audit"))):
         verifier.feed(line)
@@ -133,7 +157,9 @@ def list_last(state: str, count: int) -> None:
             times.append(time.perf_counter() - before)
         took[name] = statistics.median(times) * 1000
     extra = took["list -n 20"] - took["--help"]
-    print(f"audit list -n 20 of {count} records: {took['list -n 20']:.0f} ms in all, {extra:.0f} ms more than audit --help; line 100")
+    print(
+        f"audit list -n 20 of {count} records: {took['list -n 20']:.0f} ms (line 100), {extra:.0f} more than --help"
+    )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An independent verifier of the tree, checkpoints and proofs of docs/audit-format.md: no code of hivebox, only cryptography.
+"""An independent verifier of the tree, checkpoints and proofs of docs/audit-format.md: no code of hivebox, only
+cryptography.
 
     verify_tree.py PUBLIC_KEY.pem... --checkpoint=FILE... SEGMENT...    (records: scripts/verify_ledger.py)
     verify_tree.py PUBLIC_KEY.pem... --proof=FILE
@@ -77,7 +78,7 @@ def check_ledger(lines, checkpoints, keys):
 
 def check_proof(proof, keys):
     try:
-        origin, size, root = read_checkpoint(proof["checkpoint"], keys)
+        _, size, root = read_checkpoint(proof["checkpoint"], keys)
     except ValueError as error:
         yield "checkpoint", str(error)
         return

@@ -8,8 +8,12 @@ bytes is refused, which leaves a forger no room (duplicate keys, spare blanks, s
 from __future__ import annotations
 
 from binascii import b2a_base64
-from json.encoder import encode_basestring_ascii
-from typing import Any, NoReturn
+
+from hivebox import plainjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 _SMALLEST_INT, _LARGEST_INT = -(1 << 63), (1 << 64) - 1
@@ -66,7 +70,7 @@ def _text(value: object, depth: int) -> str:
 
 def _string(value: str) -> str:
     if value.isascii():
-        return encode_basestring_ascii(value)
+        return plainjson.quote(value)
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,7 @@
 """Checkpoints of this ledger: made, kept in ``audit/checkpoints/<size>.note``, shown to witnesses.
 
-Nothing is signed that was not verified: a checkpoint vouches for every record that it covers, so the records since the last
+Nothing is signed that was not verified: a checkpoint vouches for every record that it covers, so the records since
+the last
 one are verified first. ``audit/tree`` remembers where that ended; without it, it is all of them.
 """
 
@@ -146,7 +147,11 @@ def covering(state_dir: str, seq: int) -> note.Checkpoint | None:
 
 def last_cosigned(state_dir: str, witnesses: tuple[note.Verifier, ...], below: int) -> int:
     """The size of the last checkpoint that one of them has, 0 for none."""
-    known = [each.size for each in _parsed(load(state_dir)) if any(note.signed_by(each, who) is not None for who in witnesses)]
+    known = [
+        each.size
+        for each in _parsed(load(state_dir))
+        if any(note.signed_by(each, who) is not None for who in witnesses)
+    ]
     return max((size for size in known if size <= below), default=0)
 
 

@@ -5,13 +5,13 @@ who waited meanwhile find their record within it and return at once. No daemon: 
 if it is killed the kernel gives the lock to the next. The note is a hint for this boot, never read after another.
 
 When the sync fails, nothing behind the noted length was acknowledged: it is cut off, and each writer that waited finds
-its line gone and fails its run. (After an error the kernel counts the pages as clean, so a second try would claim a success:
+its line gone and fails its run. (After an error the kernel counts the pages as clean, so a second try would claim a
+success:
 https://lwn.net/Articles/752063/.)
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 
@@ -63,22 +63,28 @@ def cut(journal: Journal, end: int, deadline_s: float) -> None:
 
 def _undo(journal: Journal, end: int, deadline_s: float) -> None:
     # If this fails too, the records stay in the file: not acknowledged, yet true.
-    with contextlib.suppress(OSError, HiveboxError):
+    try:
         journal.relock(deadline_s)
         if end <= journal.size():
             journal.cut(end)
             os.fdatasync(journal.fd)
+    except (OSError, HiveboxError):
+        return
 
 
 def _read_mark(fd: int, journal: Journal) -> int:
     """How much of this very file is known to be on the disk; 0 when nothing is."""
-    with contextlib.suppress(ValueError):
+    try:
         boot, ino, synced = os.pread(fd, 128, 0).partition(b"\n")[0].decode().split()
         if boot == boot_id() and int(ino) == os.fstat(journal.fd).st_ino and int(synced) <= journal.size():
             return int(synced)
+    except ValueError:
+        pass
     return 0
 
 
 def _write_mark(fd: int, journal: Journal, size: int) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the next one syncs for itself
+    try:
         os.pwrite(fd, f"{boot_id() or '-'} {os.fstat(journal.fd).st_ino} {size}\n".encode(), 0)
+    except OSError:  # a full disk: the next one syncs for itself
+        return

@@ -32,7 +32,8 @@ class Keyring:
         self._trusted = {keyid: _trust(public) for keyid, public in public_keys.items()}
 
     def admit(self, keyid: str, utc: str) -> None:
-        """Raises RuleError unless a record of that time may be signed with this key: ``key``, ``expired``, ``revoked``."""
+        """Raises RuleError unless a record of that time may be signed with this key: ``key``, ``expired``,
+        ``revoked``."""
         trust = self._trusted.get(keyid)
         if trust is None:
             raise RuleError("key", "one of " + (", ".join(self._trusted) or "no keys"), keyid)

@@ -1,4 +1,5 @@
-"""The signing key: one Ed25519 key pair in ``<state>/keys``, made on first use, or a signer elsewhere (audit/signers.py).
+"""The signing key: one Ed25519 key pair in ``<state>/keys``, made on first use, or a signer elsewhere
+(audit/signers.py).
 
 PKCS#8 and SubjectPublicKeyInfo of Ed25519 are a fixed prefix and 32 bytes (RFC 8410, sections 4 and 7), so the PEM
 files are read and written here: cryptography's own PEM loader costs 15 ms more than the ``from_private_bytes`` used
@@ -8,14 +9,10 @@ instead, and the signer is on the ``hivebox run`` path. Openssl and cryptography
 from __future__ import annotations
 
 import binascii
-import contextlib
 import errno
-import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
 
+from hivebox import plainjson
 from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
@@ -24,7 +21,8 @@ from hivebox.kernel import libcrypto
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 PRIVATE_NAME = "signing.pem"
 PUBLIC_NAME = "signing.pub.pem"
@@ -97,18 +95,18 @@ def load_signer(state_dir: str) -> Signer:
 
 
 def prepare_next(state_dir: str, external: tuple[Mapping[str, Any], bytes] | None) -> Signer:
-    """The key to rotate to, not in use yet: a new one in a file, or ``external`` (config, public key). A next key that an
+    """The key to rotate to, not in use yet: a new one in a file, or ``external`` (config, public key). A next key
+    that an
     earlier rotation left unfinished is replaced."""
     dir_fd = open_private_dir(state_dir, "keys")
     try:
         for name in (_NEXT + PRIVATE_NAME, _NEXT + EXTERNAL_NAME):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=dir_fd)
+            _unlink(dir_fd, name)
         if external is None:
             _create(dir_fd, _NEXT + PRIVATE_NAME)
         else:
             config = {**external[0], "public": binascii.b2a_base64(external[1], newline=False).decode()}
-            write_new(dir_fd, _NEXT + EXTERNAL_NAME, json.dumps(config).encode() + b"\n", 0o600)
+            write_new(dir_fd, _NEXT + EXTERNAL_NAME, plainjson.dumps(config).encode() + b"\n", 0o600)
         os.fsync(dir_fd)
         signer = _next(dir_fd)
         if signer is None:
@@ -127,17 +125,20 @@ def take_over(state_dir: str, keyid: str) -> Signer:
         if following and following.keyid == keyid:
             _retire(dir_fd)
             for name, stale in ((PRIVATE_NAME, EXTERNAL_NAME), (EXTERNAL_NAME, PRIVATE_NAME)):
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     os.rename(_NEXT + name, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(stale, dir_fd=dir_fd)
+                except FileNotFoundError:
+                    continue
+                _unlink(dir_fd, stale)
             os.fsync(dir_fd)
     finally:
         os.close(dir_fd)
     signer = load_signer(state_dir)
     if signer.keyid != keyid:
         why = f"the ledger was handed over to key {keyid}, and the key here is {signer.keyid}"
-        raise HiveboxError("cannot sign for this ledger", why, "bring the key back, or move audit/ away to begin a new ledger")
+        raise HiveboxError(
+            "cannot sign for this ledger", why, "bring the key back, or move audit/ away to begin a new ledger"
+        )
     return signer
 
 
@@ -145,7 +146,11 @@ def mark_revoked(state_dir: str, keyid: str) -> None:
     """Its public half stays, for the records before; what is verified only from here on no longer trusts it."""
     directory = os.path.join(state_dir, "keys")
     for name in os.listdir(directory):
-        if name.endswith(".pub.pem") and name != PUBLIC_NAME and keyid_of(read_public(os.path.join(directory, name))) == keyid:
+        if (
+            name.endswith(".pub.pem")
+            and name != PUBLIC_NAME
+            and keyid_of(read_public(os.path.join(directory, name))) == keyid
+        ):
             os.rename(os.path.join(directory, name), os.path.join(directory, f"revoked-{keyid[:16]}.pub.pem"))
 
 
@@ -159,13 +164,22 @@ def _next(dir_fd: int) -> Signer | None:
 
 def _retire(dir_fd: int) -> None:
     """The old public half under its own name, for the records that it signed."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         fd = os.open(PUBLIC_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
-        try:
-            keyid = keyid_of(public_from_pem(os.read(fd, _LARGEST_FILE)))
-        finally:
-            os.close(fd)
-        os.rename(PUBLIC_NAME, f"retired-{keyid[:16]}.pub.pem", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileNotFoundError:
+        return
+    try:
+        keyid = keyid_of(public_from_pem(os.read(fd, _LARGEST_FILE)))
+    finally:
+        os.close(fd)
+    os.rename(PUBLIC_NAME, f"retired-{keyid[:16]}.pub.pem", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+
+def _unlink(dir_fd: int, name: str) -> None:
+    try:  # noqa: SIM105  # contextlib is not on the run path
+        os.unlink(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        pass
 
 
 def _elsewhere(dir_fd: int, name: str) -> Signer | None:
@@ -177,10 +191,12 @@ def _elsewhere(dir_fd: int, name: str) -> Signer | None:
     try:
         check_regular(fd, name)
         check_private(fd, name, OTHERS_ANY)
-        config = json.loads(os.read(fd, _LARGEST_FILE))
+        config = plainjson.loads(os.read(fd, _LARGEST_FILE))
         public = binascii.a2b_base64(config["public"], strict_mode=True)
     except (ValueError, KeyError, TypeError) as error:
-        raise HiveboxError("cannot use the signer", f"keys/{name}: {error!r}", "see docs/admin.md#the-signing-key") from error
+        raise HiveboxError(
+            "cannot use the signer", f"keys/{name}: {error!r}", "see docs/admin.md#the-signing-key"
+        ) from error
     finally:
         os.close(fd)
     from hivebox.audit import signers  # noqa: PLC0415  # only for who keeps the key elsewhere
@@ -189,11 +205,16 @@ def _elsewhere(dir_fd: int, name: str) -> Signer | None:
 
 
 def public_keys(state_dir: str, *, revoked: bool = True) -> dict[str, bytes]:
-    """keyid -> key: this state directory's own, past and present, without the revoked ones if asked. Raises HiveboxError."""
+    """keyid -> key: this state directory's own, past and present, without the revoked ones if asked. Raises
+    HiveboxError."""
     directory = os.path.join(state_dir, "keys")
     found = {}
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-        if name.endswith(".pub.pem") and not name.startswith((".", _NEXT)) and (revoked or not name.startswith("revoked-")):
+        if (
+            name.endswith(".pub.pem")
+            and not name.startswith((".", _NEXT))
+            and (revoked or not name.startswith("revoked-"))
+        ):
             public = read_public(os.path.join(directory, name))
             found[keyid_of(public)] = public
     return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from hivebox.audit import canonical, commit, envelope, journal, place, settings, statement, supervisor
 from hivebox.audit.keys import Signer, load_signer, take_over
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 _MOST_ABORTED = 16  # runs found dead that one append speaks for: it must not be slow
 
@@ -69,10 +71,11 @@ class Ledger:
         try:
             statement.check_content(run_id, subjects, predicate)
             entry = Entry(event, run_id, subjects, predicate)
-            while True:
-                with journal.open_journal(self._state_dir, deadline_s) as opened:
-                    if appended := self._append(opened, entry, deadline_s):
-                        break
+            appended = None
+            while appended is None:
+                appended = journal.with_journal(
+                    self._state_dir, deadline_s, lambda opened: self._append(opened, entry, deadline_s)
+                )
             if appended.checkpoint_due:
                 self._checkpoint()
             return appended
@@ -84,10 +87,13 @@ class Ledger:
         from hivebox.audit import segments  # noqa: PLC0415
 
         deadline_s = time.monotonic() + self._lock_timeout_s
-        with journal.open_journal(self._state_dir, deadline_s) as opened:
+
+        def close(opened: journal.Journal) -> None:
             found = self._recovered(opened, place.find(opened, lambda: _last_before(opened)), deadline_s)
             if found.end:
                 segments.rotate(opened, found, deadline_s)
+
+        journal.with_journal(self._state_dir, deadline_s, close)
 
     def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended | None:
         """None when the ledger was rotated: open it again."""
@@ -116,11 +122,14 @@ class Ledger:
         """Best effort: the record is durable already, and the next checkpoint covers what this one would have."""
         from hivebox.audit import checkpoints  # noqa: PLC0415  # once in a thousand records
 
-        with contextlib.suppress(HiveboxError, OSError):
+        try:  # noqa: SIM105  # contextlib is not on the run path
             checkpoints.make(self._state_dir, self.prepare())
+        except (HiveboxError, OSError):
+            pass
 
     def _recovered(self, opened: journal.Journal, found: place.Place, deadline_s: float) -> place.Place:
-        """A torn end is kept beside the ledger, then cut off, then told in a record of its own. A kill in between leaves
+        """A torn end is kept beside the ledger, then cut off, then told in a record of its own. A kill in between
+        leaves
         ``recovering`` in the state, so that the next appender tells it."""
         if found.torn:
             recovering = (opened.keep_torn(found.torn), len(found.torn))

@@ -1,4 +1,5 @@
-"""A ledger line opened for reading: the same verdicts as ``envelope.unseal`` and ``statement.decode``, many times faster.
+"""A ledger line opened for reading: the same verdicts as ``envelope.unseal`` and ``statement.decode``, many times
+faster.
 
 Not on the ``hivebox run`` path (it imports msgspec, by fastjson).
 """
@@ -66,8 +67,8 @@ def _quick(said: Any) -> statement.Record | None:
             and seq >= 0
             and _SHA256(prev)
             and _RUN_ID(run_id)
-            and all([len(item) == 2 and len(item["digest"]) == 1 for item in said["subject"]])
-            and all([type(name) is str and _SHA256(digest) for name, digest in subjects])
+            and all(len(item) == 2 and len(item["digest"]) == 1 for item in said["subject"])
+            and all(type(name) is str and _SHA256(digest) for name, digest in subjects)
         )
     except (KeyError, TypeError, AttributeError):
         return None

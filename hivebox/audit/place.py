@@ -1,24 +1,27 @@
 """Where the next record goes: its number, the digest before it, and which runs are open.
 
-``audit/state`` has it ready, one line of JSON written after each append under the ledger's lock, so that appending costs
+``audit/state`` has it ready, one line of JSON written after each append under the ledger's lock, so that appending
+costs
 the same whatever the ledger's length. It is a cache: believed only when the last line it knows is in the ledger at that
 place, rebuilt from the ledger otherwise, and read by no verifier.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
-from collections.abc import Callable
-from typing import Any
 
+from hivebox import plainjson
 from hivebox.audit import envelope, statement
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.audit.journal import Journal
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 NAME = "state"
 _MOST_IN_DOUBT = 1024  # lines that one power loss may leave in any state: those of writers that waited for one sync
@@ -46,13 +49,27 @@ class Place(Frozen):
         runs = self.open_runs
         if record.event == "started":
             supervisor = record.predicate.get("supervisor")
-            runs = {**runs, record.run_id: {**supervisor, "boot_id": record.moment.boot_id}} if isinstance(supervisor, dict) else runs  # fmt: skip
+            runs = (
+                {**runs, record.run_id: {**supervisor, "boot_id": record.moment.boot_id}}
+                if isinstance(supervisor, dict)
+                else runs
+            )
         elif record.event in ("finished", "aborted") and record.run_id in runs:
             runs = {run_id: who for run_id, who in runs.items() if run_id != record.run_id}
         end = self.end + len(line) + 1
         recovering = None if record.event == "recovered" else self.recovering
-        digest = hashlib.sha256(line).hexdigest()
-        return Place(record.seq, digest, self.end, end, runs, b"", self.checkpointed, _handed_to(record) or self.keyid, recovering)
+        digest = sha256(line).hexdigest()
+        return Place(
+            record.seq,
+            digest,
+            self.end,
+            end,
+            runs,
+            b"",
+            self.checkpointed,
+            _handed_to(record) or self.keyid,
+            recovering,
+        )
 
 
 def _handed_to(record: statement.Record) -> str:
@@ -61,7 +78,8 @@ def _handed_to(record: statement.Record) -> str:
 
 
 def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
-    """The end of the locked ledger. ``before`` reads (seq, digest) of the last record of the segment before this file, or
+    """The end of the locked ledger. ``before`` reads (seq, digest) of the last record of the segment before this
+    file, or
     (-1, zeros). Raises HiveboxError when there is nothing to build on."""
     size = journal.size()
     known, same_boot = _read_state(journal, size)
@@ -77,14 +95,16 @@ def save(journal: Journal, place: Place) -> None:
     """Best effort: without it the next appender reads back."""
     state = {**place._asdict(), "boot_id": statement.boot_id(), "ino": os.fstat(journal.fd).st_ino}
     del state["torn"]
-    with contextlib.suppress(OSError):
+    try:
         fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=journal.dir_fd)
         try:
-            os.write(fd, json.dumps(state).encode() + b"\n")  # what an older, longer one leaves behind it is not read
+            os.write(fd, plainjson.dumps(state).encode() + b"\n")  # what a longer one leaves behind it is not read
             if place.recovering:
                 os.fsync(fd)
         finally:
             os.close(fd)
+    except OSError:
+        return
 
 
 def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
@@ -94,7 +114,7 @@ def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
     except FileNotFoundError:
         return None, False
     try:
-        state = json.loads(os.read(fd, _LONGEST_STATE).partition(b"\n")[0])
+        state = plainjson.loads(os.read(fd, _LONGEST_STATE).partition(b"\n")[0])
         same_boot, ino = state.pop("boot_id") == statement.boot_id(), state.pop("ino")
         recovering = state.pop("recovering")
         place = Place(**state, recovering=tuple(recovering) if recovering else None)
@@ -105,7 +125,7 @@ def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
     if ino != os.fstat(journal.fd).st_ino:
         return None, False
     line = journal.read(place.start, place.end) if 0 <= place.start <= place.end <= size else b"gone"
-    if line and (line[-1:] != b"\n" or hashlib.sha256(line[:-1]).hexdigest() != place.line_sha256):
+    if line and (line[-1:] != b"\n" or sha256(line[:-1]).hexdigest() != place.line_sha256):
         return None, same_boot
     return place, same_boot
 
@@ -117,7 +137,7 @@ def _back(journal: Journal, place: Place) -> Place:
     while b"\n" in data:
         line, _, data = data.partition(b"\n")
         if record := _record(line):
-            digest = hashlib.sha256(line).hexdigest()
+            digest = sha256(line).hexdigest()
             return place._replace(seq=record.seq, line_sha256=digest, start=offset, end=offset + len(line) + 1)
         offset += len(line) + 1
     return place

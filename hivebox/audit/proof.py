@@ -15,9 +15,13 @@ TYPE = "https://hivebox.dev/proof/v1"
 
 
 def make(
-    leaves: tree.Leaves, records: Sequence[tuple[int, bytes]], checkpoint: note.Checkpoint, since: note.Checkpoint | None
+    leaves: tree.Leaves,
+    records: Sequence[tuple[int, bytes]],
+    checkpoint: note.Checkpoint,
+    since: note.Checkpoint | None,
 ) -> dict[str, Any]:
-    """JSON-ready. ``records`` are (seq, line without newline) that ``checkpoint`` covers; ``since`` an older one of this
+    """JSON-ready. ``records`` are (seq, line without newline) that ``checkpoint`` covers; ``since`` an older one of
+    this
     ledger. Raises ProofError."""
     proof: dict[str, Any] = {
         "type": TYPE,
@@ -42,7 +46,11 @@ def check(
         if proof["type"] != TYPE:
             raise RuleError("proof", f"type {TYPE}", repr(proof["type"]))
         checkpoint = note.parse(proof["checkpoint"].encode())
-        found = [] if keys.signed(checkpoint) else [finding(0, "checkpoint", "a trusted key's signature", "none that is good")]
+        found = (
+            []
+            if keys.signed(checkpoint)
+            else [finding(0, "checkpoint", "a trusted key's signature", "none that is good")]
+        )
         for number, item in enumerate(proof["records"], 1):
             found += _check_record(number, item, checkpoint, keys)
         if "since" in proof:

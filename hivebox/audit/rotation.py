@@ -1,4 +1,5 @@
-"""Changing the signing key. The old key signs the record that names the new one; then the files change places. When hivebox
+"""Changing the signing key. The old key signs the record that names the new one; then the files change places. When
+hivebox
 is killed in between, whoever appends next finds the record and finishes (``keys.take_over``)."""
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from hivebox.errors import HiveboxError
 
 
 def rotate(state_dir: str, to: str, not_after: str) -> Signer:
-    """``to`` is "" for a new key in a file, or a signer (``signers.from_argument``); ``not_after`` "" or a UTC time as in
+    """``to`` is "" for a new key in a file, or a signer (``signers.from_argument``); ``not_after`` "" or a UTC time
+    as in
     records. Raises HiveboxError."""
     external = signers.from_argument(to) if to else None
     ledger = Ledger(state_dir)
@@ -30,7 +32,9 @@ def revoke(state_dir: str, beginning: str, reason: str) -> str:
     """The keyid that no record may be signed with from now on. Raises HiveboxError."""
     matching = [keyid for keyid in keys.public_keys(state_dir) if keyid.startswith(beginning)]
     if len(matching) != 1:
-        raise HiveboxError(f"no key {beginning!r}", f"{len(matching)} of this user's begin so", "see hivebox audit key list")
+        raise HiveboxError(
+            f"no key {beginning!r}", f"{len(matching)} of this user's begin so", "see hivebox audit key list"
+        )
     (keyid,) = matching
     if keys.load_signer(state_dir).keyid == keyid:
         raise HiveboxError("cannot revoke the key in use", keyid, "first: hivebox audit key rotate")

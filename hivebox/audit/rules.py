@@ -27,7 +27,10 @@ RULES = {
     "head": (ERROR, "the ledger does not have the known head: its end was cut off or rewritten"),
     "checkpoint": (ERROR, "a checkpoint is malformed, of another ledger, or not signed by a key that is trusted"),
     "rollback": (ERROR, "the ledger ends before a checkpoint: its end was cut off, or it is an older copy"),
-    "rewritten": (ERROR, "rightly signed records are not those that a checkpoint saw: someone with the key replaced them"),
+    "rewritten": (
+        ERROR,
+        "rightly signed records are not those that a checkpoint saw: someone with the key replaced them",
+    ),
     "proof": (ERROR, "a proof that does not lead to its checkpoint"),
     "segment": (ERROR, "a segment's first record does not fit what is before it"),
     "run": (ERROR, "the records of a run are not one start and at most one end"),

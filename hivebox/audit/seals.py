@@ -1,4 +1,5 @@
-"""The tree as it grows, the checkpoints it must meet, and the signatures that wait for one. Pure; part of the verifier."""
+"""The tree as it grows, the checkpoints it must meet, and the signatures that wait for one. Pure; part of the
+verifier."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The ledger in pieces. ``ledger.jsonl`` is the open one; closed ones are ``segment-<first seq>.jsonl``, later ``.jsonl.gz``.
+"""The ledger in pieces. ``ledger.jsonl`` is the open one; closed ones are ``segment-<first seq>.jsonl``, later
+``.jsonl.gz``.
 
 A segment is closed by renaming it, when everything in it is on the disk. The next one begins with a ``segment`` record
-that has the tree of all records before, so that each segment verifies alone. ``segment-<first seq>.leaves`` are the leaf
+that has the tree of all records before, so that each segment verifies alone. ``segment-<first seq>.leaves`` are the
+leaf
 hashes of a closed segment, 32 bytes a record: with them proofs need not read it, and they stay when it is pruned.
 """
 
@@ -26,7 +28,8 @@ _NAME = re.compile(r"segment-(\d{12})\.(jsonl|jsonl\.gz|leaves)")
 
 
 class Segment(NamedTuple):
-    """A closed segment. ``path`` is its file, "" when it was pruned; ``leaves`` its leaf hashes, "" when there are none."""
+    """A closed segment. ``path`` is its file, "" when it was pruned; ``leaves`` its leaf hashes, "" when there are
+    none."""
 
     first_seq: int
     path: str
@@ -149,7 +152,8 @@ def rotate(opened: journal.Journal, found: place.Place, deadline_s: float) -> No
 
 
 def tree_before(opened: journal.Journal) -> dict[str, object]:
-    """What the first record of a new segment says of all before: the predicate's ``tree``. Writes the leaf hashes of the
+    """What the first record of a new segment says of all before: the predicate's ``tree``. Writes the leaf hashes of
+    the
     segment before, if nobody did."""
     audit_dir = os.path.dirname(opened.path)
     last = closed(audit_dir)[-1]

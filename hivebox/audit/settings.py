@@ -1,10 +1,11 @@
-"""How a ledger is kept: ``<state>/audit/settings.json``, written by ``hivebox audit keep``. On the ``hivebox run`` path."""
+"""How a ledger is kept: ``<state>/audit/settings.json``, written by ``hivebox audit keep``. On the ``hivebox run``
+path."""
 
 from __future__ import annotations
 
-import json
 import os
 
+from hivebox import plainjson
 from hivebox.audit.custody import OTHERS_WRITE, check_private, open_private_dir, write_new
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
@@ -13,7 +14,8 @@ NAME = "settings.json"
 
 
 class Settings(Frozen):
-    """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how long
+    """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how
+    long
     closed segments stay when ``hivebox audit prune`` is run, 0 for ever."""
 
     checkpoint_every: int = 1000
@@ -29,7 +31,7 @@ def load(dir_fd: int) -> Settings:
         return Settings()
     try:
         check_private(fd, NAME, OTHERS_WRITE)
-        said = json.loads(os.read(fd, 4096))
+        said = plainjson.loads(os.read(fd, 4096))
         settings = Settings(**said)
         if any(type(value) is not int or value < 0 for value in settings):
             raise ValueError("expected whole numbers")
@@ -46,7 +48,7 @@ def save(state_dir: str, settings: Settings) -> None:
     dir_fd = open_private_dir(state_dir, "audit")
     try:
         temporary = f".settings-{os.urandom(8).hex()}"
-        write_new(dir_fd, temporary, json.dumps(settings._asdict()).encode() + b"\n", 0o600)
+        write_new(dir_fd, temporary, plainjson.dumps(settings._asdict()).encode() + b"\n", 0o600)
         os.rename(temporary, NAME, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         os.fsync(dir_fd)
     finally:

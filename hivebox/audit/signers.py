@@ -1,4 +1,5 @@
-"""Signers whose private key is elsewhere. ``keys/signer.json`` names one: its ``kind``, its public key, and where it is.
+"""Signers whose private key is elsewhere. ``keys/signer.json`` names one: its ``kind``, its public key, and where it
+is.
 
 A signer is a function from a message to 64 bytes (``keys.Signer``). Another kind is one function here and one line in
 ``_KINDS``.
@@ -26,18 +27,23 @@ def signer_of(config: Mapping[str, Any], public: bytes) -> Sign:
     """Raises HiveboxError for a kind that is not known."""
     make = _KINDS.get(config.get("kind", ""))
     if make is None:
-        raise HiveboxError("cannot use the signer", f"unknown kind {config.get('kind')!r}", "one of " + ", ".join(_KINDS))
+        raise HiveboxError(
+            "cannot use the signer", f"unknown kind {config.get('kind')!r}", "one of " + ", ".join(_KINDS)
+        )
     return make(config, public)
 
 
 def from_argument(text: str) -> tuple[dict[str, Any], bytes]:
-    """``ssh-agent:PUBLIC_KEY_FILE`` or ``pkcs11:MODULE,TOKEN,LABEL,PIN_FILE`` -> (config, public key). Raises HiveboxError."""
+    """``ssh-agent:PUBLIC_KEY_FILE`` or ``pkcs11:MODULE,TOKEN,LABEL,PIN_FILE`` -> (config, public key). Raises
+    HiveboxError."""
     kind, _, rest = text.partition(":")
     if kind == "ssh-agent":
         path = os.environ.get("SSH_AUTH_SOCK", "")
         public = _ssh_public(rest)
         if not path or _ssh_blob(public) not in _identities(path):
-            raise HiveboxError("cannot use the ssh-agent", f"{path or 'no SSH_AUTH_SOCK'}: it does not have {rest}", "ssh-add it")  # fmt: skip
+            raise HiveboxError(
+                "cannot use the ssh-agent", f"{path or 'no SSH_AUTH_SOCK'}: it does not have {rest}", "ssh-add it"
+            )
         return {"kind": kind, "socket": path}, public
     if kind == "pkcs11" and rest.count(",") == 3:
         from hivebox.kernel import pkcs11  # noqa: PLC0415
@@ -74,7 +80,9 @@ def _pin(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read().strip()
     except OSError as error:
-        raise HiveboxError("cannot read the token's PIN", f"{path}: {error.strerror}", "a file that only you can read") from error
+        raise HiveboxError(
+            "cannot read the token's PIN", f"{path}: {error.strerror}", "a file that only you can read"
+        ) from error
 
 
 def _identities(path: str) -> list[bytes]:
@@ -98,7 +106,9 @@ def _ask(path: str, body: bytes, wanted: int) -> bytes:
     except OSError as error:
         raise HiveboxError("cannot reach the ssh-agent", f"{path}: {error}", "is it running? ssh-add -l") from error
     if answer[:1] != bytes([wanted]):
-        raise HiveboxError("the ssh-agent refused", f"{path}: answer {answer[:1].hex() or 'empty'}", "has it the key? ssh-add -l")
+        raise HiveboxError(
+            "the ssh-agent refused", f"{path}: answer {answer[:1].hex() or 'empty'}", "has it the key? ssh-add -l"
+        )
     return answer[1:]
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
 
 from hivebox.audit import canonical
 from hivebox.audit.envelope import RuleError, require_fields
@@ -66,7 +63,6 @@ def now() -> Moment:
     return Moment(utc, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns(), boot_id())
 
 
-@cache
 def boot_id() -> str:
     """Names this boot of this host (proc(5), /proc/sys/kernel/random/boot_id)."""
     try:

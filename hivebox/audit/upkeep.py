@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import time
 from typing import Any
@@ -17,7 +18,8 @@ _DAY_S = 86400
 
 
 def compress(state_dir: str) -> list[str]:
-    """gzip each closed segment; the paths that were made. A segment is removed when its copy is on the disk and reads back
+    """gzip each closed segment; the paths that were made. A segment is removed when its copy is on the disk and
+    reads back
     as the same."""
     audit_dir = os.path.join(state_dir, "audit")
     dir_fd = open_private_dir(state_dir, "audit")
@@ -60,14 +62,15 @@ def digest_of(path: str, *, packed: bool | None = None) -> str:
 
 
 def prune(state_dir: str, keep_days: int, now_s: float) -> list[dict[str, Any]]:
-    """Remove closed segments whose last record is older, oldest first, never the newest closed one. What is removed under
+    """Remove closed segments whose last record is older, oldest first, never the newest closed one. What is removed
+    under
     which policy is a signed record before anything is; the leaf hashes stay. Returns what the record says of each."""
     audit_dir = os.path.join(state_dir, "audit")
     limit = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s - keep_days * _DAY_S))
     found = segments.closed(audit_dir)
     old: list[tuple[str, dict[str, Any]]] = []
     kept = 0
-    for segment, following in zip(found, found[1:], strict=False):
+    for segment, following in itertools.pairwise(found):
         said = _describe(segment, following.first_seq) if segment.path else None
         if said and said["last_utc"] >= limit:
             break

@@ -1,4 +1,5 @@
-"""The verifier: lines, public keys and checkpoints in, findings out. No I/O, no clock, no trust in whoever wrote the file.
+"""The verifier: lines, public keys and checkpoints in, findings out. No I/O, no clock, no trust in whoever wrote the
+file.
 
 Every finding names one rule of docs/audit-format.md#rules, what that rule expects and what the ledger has.
 
@@ -284,8 +285,6 @@ class Verifier:
 
     def _add(self, rule: str, expected: str, got: str, line: int | None = None) -> None:
         self._findings.append(finding(self._line if line is None else line, rule, expected, got))
-
-
 
 
 def _show(head: Head) -> str:

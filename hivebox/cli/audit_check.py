@@ -35,18 +35,24 @@ def add_commands(commands: Commands) -> None:
     """To ``hivebox audit``."""
     check = commands.add_parser("verify", help="is the ledger what was written? Exit code 1 if not")
     check.add_argument("--head", type=_head, metavar="SEQ:SHA256", help="a head noted earlier: finds a cut-off end")
-    check.add_argument("--checkpoint", action="append", metavar="FILE", help="one kept elsewhere: finds a rewritten ledger")
+    check.add_argument(
+        "--checkpoint", action="append", metavar="FILE", help="one kept elsewhere: finds a rewritten ledger"
+    )
     check.add_argument("--every-signature", action="store_true", help="also of records that a checkpoint covers")
     check.add_argument("--proof", metavar="FILE", help="check a proof (hivebox audit prove) instead of the ledger")
     add_ledger(check, key=True)
     check.set_defaults(command=_verify)
     seal = commands.add_parser("checkpoint", help="sign the state of the ledger, and show it to witnesses")
-    seal.add_argument("--witness", action="append", metavar="FILE|URL|command:...", help="who remembers it (repeatable)")
+    seal.add_argument(
+        "--witness", action="append", metavar="FILE|URL|command:...", help="who remembers it (repeatable)"
+    )
     seal.add_argument("--json", action="store_true", help="for programs")
     seal.set_defaults(command=_checkpoint)
     prove = commands.add_parser("prove", help="evidence that a run is in the ledger, for who does not have the ledger")
     prove.add_argument("run", metavar="RUN", help="its id, or how it begins")
-    prove.add_argument("--since", metavar="FILE", help="a checkpoint kept earlier: prove that the ledger only grew since")
+    prove.add_argument(
+        "--since", metavar="FILE", help="a checkpoint kept earlier: prove that the ledger only grew since"
+    )
     prove.set_defaults(command=_prove)
     for command in (check, seal):
         command.add_argument("--witness-key", action="append", metavar="VKEY|FILE", help="name+hash+key (remembered)")
@@ -129,7 +135,9 @@ def _verify_proof(arguments: argparse.Namespace) -> int:
     try:
         said = json.loads(_read(arguments.proof, _LARGEST_PROOF))
     except ValueError as error:
-        raise HiveboxError("cannot read the proof", f"{arguments.proof}: {error}", "make one with hivebox audit prove") from error
+        raise HiveboxError(
+            "cannot read the proof", f"{arguments.proof}: {error}", "make one with hivebox audit prove"
+        ) from error
     findings, cosigners = proof.check(said, public_keys(arguments), _witnesses(arguments))
     good = all(found.severity != ERROR for found in findings)
     if arguments.json:
@@ -170,7 +178,14 @@ def _checkpoint(arguments: argparse.Namespace) -> int:
     if arguments.witness_key:
         checkpoints.remember_witnesses(state_dir(), witnesses)
     if arguments.json:
-        print_json({"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "note": checkpoint.note().decode()})  # fmt: skip
+        print_json(
+            {
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "note": checkpoint.note().decode(),
+            }
+        )
     else:
         sys.stdout.write(checkpoint.note().decode())
     return 0

@@ -15,12 +15,21 @@ _LOOK_S = 1.0
 
 def add_commands(commands: Commands) -> None:
     """To ``hivebox audit``."""
-    export = commands.add_parser("export", help="send records to a collector: each at least once, from where it stopped")
-    export.add_argument("--to", required=True, metavar="TARGET", help="-, file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs")  # fmt: skip
+    export = commands.add_parser(
+        "export", help="send records to a collector: each at least once, from where it stopped"
+    )
+    export.add_argument(
+        "--to",
+        required=True,
+        metavar="TARGET",
+        help="-, file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs",
+    )
     export.add_argument("--form", choices=(*forms.LINES, "otlp"), help="default: otlp for http, rfc5424 else")
     export.add_argument("--name", default="default", help="of the cursor: one for each collector")
     export.add_argument("-f", "--follow", action="store_true", help="go on with records to come")
-    export.add_argument("--ca", default="", metavar="PEM", help="who signs the collector's certificate (default: the system's)")
+    export.add_argument(
+        "--ca", default="", metavar="PEM", help="who signs the collector's certificate (default: the system's)"
+    )
     export.add_argument("--cert", default="", metavar="PEM", help="this client's certificate")
     export.add_argument("--cert-key", default="", metavar="PEM", help="and its key")
     export.set_defaults(command=_export, ledger=None)
@@ -30,7 +39,9 @@ def _export(arguments: argparse.Namespace) -> int:
     deliver, is_otlp = targets.target_of(arguments.to, targets.Tls(arguments.ca, arguments.cert, arguments.cert_key))
     form = arguments.form or ("otlp" if is_otlp else "rfc5424")
     if is_otlp != (form == "otlp"):
-        raise HiveboxError(f"{form} cannot go to {arguments.to}", "http(s) takes otlp, everything else lines", "leave --form out")
+        raise HiveboxError(
+            f"{form} cannot go to {arguments.to}", "http(s) takes otlp, everything else lines", "leave --form out"
+        )
     if none_yet(arguments) and not arguments.follow:
         say("no runs recorded yet")
         return 0
@@ -45,7 +56,9 @@ def _export(arguments: argparse.Namespace) -> int:
             count = once()
         except OSError as error:
             why = f"{arguments.to}: {error}; record {at.seq + 1} is the next to go"
-            raise HiveboxError("the collector did not take the records", why, "run it again, or with --follow") from error
+            raise HiveboxError(
+                "the collector did not take the records", why, "run it again, or with --follow"
+            ) from error
     if arguments.to != "-":
         say(f"{count} records sent")
     return 0

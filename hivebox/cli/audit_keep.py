@@ -78,7 +78,9 @@ def _prune(_arguments: argparse.Namespace) -> int:
     _must_exist()
     keep_days = _settings().keep_days
     if not keep_days:
-        raise HiveboxError("nothing may be pruned", "keep_days is 0: records are kept for ever", "hivebox audit keep --keep-days N")
+        raise HiveboxError(
+            "nothing may be pruned", "keep_days is 0: records are kept for ever", "hivebox audit keep --keep-days N"
+        )
     removed = upkeep.prune(state_dir(), keep_days, time.time())
     for said in removed:
         say(f"removed records {said['first_seq']} to {said['last_seq']}, the last of {said['last_utc']}")

@@ -18,11 +18,19 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 def add_commands(commands: Commands) -> None:
     """To ``hivebox audit``."""
     key = commands.add_parser("key", help="the signing key: show (made if missing), list, rotate, revoke")
-    key.add_argument("action", nargs="?", default="show", choices=("show", "list", "rotate", "revoke"), metavar="show|list|rotate|revoke")  # fmt: skip
+    key.add_argument(
+        "action",
+        nargs="?",
+        default="show",
+        choices=("show", "list", "rotate", "revoke"),
+        metavar="show|list|rotate|revoke",
+    )
     key.add_argument("keyid", nargs="?", default="", metavar="KEYID", help="which to revoke, or how it begins")
     key.add_argument("--public", action="store_true", help="only the public key, as PEM")
     key.add_argument("--vkey", action="store_true", help="only the public key, as checkpoints are verified with (C2SP)")
-    key.add_argument("--to", default="", metavar="SIGNER", help="rotate to ssh-agent:KEY.pub or pkcs11:MODULE,TOKEN,LABEL,PIN_FILE")  # fmt: skip
+    key.add_argument(
+        "--to", default="", metavar="SIGNER", help="rotate to ssh-agent:KEY.pub or pkcs11:MODULE,TOKEN,LABEL,PIN_FILE"
+    )
     key.add_argument("--not-after", type=_date, metavar="DATE", help="the last day of the new key, as 2027-01-31")
     key.add_argument("--reason", default="", help="why it is revoked")
     key.set_defaults(command=_key, ledger=None)
@@ -36,7 +44,9 @@ def _date(text: str) -> str:
 
 def _key(arguments: argparse.Namespace) -> int:
     if arguments.keyid and arguments.action != "revoke":
-        raise HiveboxError(f"unexpected argument: {arguments.keyid}", "only revoke takes a key", "hivebox audit key --help")
+        raise HiveboxError(
+            f"unexpected argument: {arguments.keyid}", "only revoke takes a key", "hivebox audit key --help"
+        )
     if arguments.action == "rotate":
         following = rotation.rotate(state_dir(), arguments.to, arguments.not_after or "")
         say(f"keyid    {following.keyid}")
@@ -76,5 +86,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _origin(arguments: argparse.Namespace) -> str:
     if none_yet(arguments):
-        raise HiveboxError("the key has no name yet", "it is the name of the ledger's first record", "hivebox run SCRIPT")
+        raise HiveboxError(
+            "the key has no name yet", "it is the name of the ledger's first record", "hivebox run SCRIPT"
+        )
     return segments.begin(next(segments.read_lines(audit_dir())).removesuffix(b"\n"))[0]

@@ -66,7 +66,9 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_filters(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--since", type=_when, metavar="TIME", help="as 2026-01-31, 2026-01-31T12:00 (UTC) or 2h ago: 2h")
+    command.add_argument(
+        "--since", type=_when, metavar="TIME", help="as 2026-01-31, 2026-01-31T12:00 (UTC) or 2h ago: 2h"
+    )
     command.add_argument("--until", type=_when, metavar="TIME", help="started before")
     command.add_argument("--profile", metavar="NAME")
     command.add_argument("--outcome", metavar="OUTCOME", help="ok, failed, timeout, ..., running, incomplete, aborted")
@@ -120,8 +122,12 @@ def _tests(arguments: argparse.Namespace) -> list[Callable[[history.Run], bool]]
         try:
             pattern = re.compile(arguments.pattern.encode())
         except re.error as error:
-            raise HiveboxError("cannot search for this", f"{arguments.pattern!r}: {error}", "see docs.python.org, re") from error
-        tests.append(lambda run: any(entry and pattern.search(entry.sealed.payload) for entry in (run.started, run.finished)))
+            raise HiveboxError(
+                "cannot search for this", f"{arguments.pattern!r}: {error}", "see docs.python.org, re"
+            ) from error
+        tests.append(
+            lambda run: any(entry and pattern.search(entry.sealed.payload) for entry in (run.started, run.finished))
+        )
     return tests
 
 
@@ -201,7 +207,11 @@ def _row(run: history.Run) -> tuple[str, ...]:
 
 
 def _words(argv: Any) -> str:
-    return " ".join(word if isinstance(word, str) else json.dumps(word) for word in argv) if isinstance(argv, list) else "-"
+    return (
+        " ".join(word if isinstance(word, str) else json.dumps(word) for word in argv)
+        if isinstance(argv, list)
+        else "-"
+    )
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -228,7 +238,7 @@ def _is_detail(name: str, text: str) -> bool:
     """What is the same in most records, or says that nothing happened."""
     if name.startswith(("controls.", "enforced.")):
         return not name.endswith((".skipped", ".reason")) and text != "false"
-    return name.startswith(("ledger.", "time.b", "time.m", "host.", "supervisor.")) and name != "supervisor.uid" or (
+    return (name.startswith(("ledger.", "time.b", "time.m", "host.", "supervisor.")) and name != "supervisor.uid") or (
         name.startswith("result.") and text in ("null", "0", "0.0", "")
     )
 
@@ -278,7 +288,7 @@ def _tail(arguments: argparse.Namespace) -> int:
             return 0
         time.sleep(_LOOK_S)
         newer = history.entries(history.lines_backward(ledger(arguments))) if not none_yet(arguments) else iter(())
-        latest = list(itertools.takewhile(lambda entry: entry.record.seq > seen, newer))[::-1]
+        latest = list(itertools.takewhile(lambda entry, seen=seen: entry.record.seq > seen, newer))[::-1]
 
 
 def _say_record(entry: history.Entry, *, as_json: bool) -> None:

@@ -45,7 +45,9 @@ def public_key(module: str, token: str, label: str, pin: str) -> bytes:
         library.call(_GET_ATTRIBUTE, session, key, ctypes.byref(wanted), _Long(1))
         raw = point.raw[: wanted.length]
         if len(raw) not in (32, 34):  # bare, or as a DER OCTET STRING
-            raise HiveboxError("cannot use the token", f"{label!r} is not an Ed25519 key", "make it with --key-type EC:edwards25519")
+            raise HiveboxError(
+                "cannot use the token", f"{label!r} is not an Ed25519 key", "make it with --key-type EC:edwards25519"
+            )
         return raw[-32:]
 
 
@@ -75,7 +77,9 @@ class _Library:
         function = ctypes.CFUNCTYPE(_Long)(self._calls[index])
         function.argtypes = None  # type: ignore[assignment]  # as given: each is a ctypes value, bytes or None
         if (code := function(*arguments)) not in (0, allowed):
-            raise HiveboxError("the token refused", f"PKCS #11 call {index}: error {code:#x}", "see CKR_ in the standard")
+            raise HiveboxError(
+                "the token refused", f"PKCS #11 call {index}: error {code:#x}", "see CKR_ in the standard"
+            )
 
 
 @contextlib.contextmanager
@@ -84,7 +88,9 @@ def _session(module: str, token: str, pin: str) -> Iterator[tuple[_Library, _Lon
     session = _Long()
     library.call(_OPEN_SESSION, _slot(library, token), _Long(_CKF_SERIAL), None, None, ctypes.byref(session))
     try:
-        library.call(_LOGIN, session, _Long(_CKU_USER), pin.encode(), _Long(len(pin.encode())), allowed=_ALREADY_LOGGED_IN)
+        library.call(
+            _LOGIN, session, _Long(_CKU_USER), pin.encode(), _Long(len(pin.encode())), allowed=_ALREADY_LOGGED_IN
+        )
         yield library, session
     finally:
         library.call(_CLOSE_SESSION, session)
@@ -99,7 +105,9 @@ def _slot(library: _Library, token: str) -> _Long:
         library.call(_GET_TOKEN_INFO, _Long(slot), info)
         if info.raw[:32].decode(errors="replace").strip() == token:
             return _Long(slot)
-    raise HiveboxError("cannot find the token", f"{token!r} is in no slot", "see softhsm2-util --show-slots or pkcs11-tool -L")
+    raise HiveboxError(
+        "cannot find the token", f"{token!r} is in no slot", "see softhsm2-util --show-slots or pkcs11-tool -L"
+    )
 
 
 def _find(library: _Library, session: _Long, kind: int, label: str) -> _Long:

@@ -25,7 +25,17 @@ cp -a "$HIVEBOX_STATE/audit" "$3"
 def test_a_full_disk_refuses_the_run(scratch: Path, tmp_path: Path) -> None:
     state = os.environ["HIVEBOX_STATE"]
     os.makedirs(os.path.join(state, "audit"), mode=0o700, exist_ok=True)
-    command = ["unshare", "-m", "sh", "-ec", RUNS.replace("run --rw", "run -p shell --rw"), "sh", sys.executable, str(scratch), str(tmp_path / "copy")]
+    command = [
+        "unshare",
+        "-m",
+        "sh",
+        "-ec",
+        RUNS.replace("run --rw", "run -p shell --rw"),
+        "sh",
+        sys.executable,
+        str(scratch),
+        str(tmp_path / "copy"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     code, error = done.stdout.split("\n", 1)
     assert code == "125", done.stdout

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,11 @@ def test_nothing_is_signed_that_does_not_verify(state: Path, audit: Any) -> None
     forged[6] = forged[6][:-10] + b"A" * 6 + forged[6][-4:]
     for line in forged[:8]:
         frontier.add(tree.leaf_hash(line))
-    seed |= {"seq": 7, "line_sha256": hashlib.sha256(forged[7]).hexdigest(), "hashes": [h.hex() for h in frontier.hashes]}
+    seed |= {
+        "seq": 7,
+        "line_sha256": hashlib.sha256(forged[7]).hexdigest(),
+        "hashes": [h.hex() for h in frontier.hashes],
+    }
     (state / "audit/tree").write_text(json.dumps(seed))
     ledger.write_bytes(b"\n".join(forged) + b"\n")
     assert "cannot vouch" in audit("checkpoint", code=125)
@@ -135,7 +139,9 @@ def test_a_command_cosigns_and_a_wrong_cosignature_is_refused(state: Path, audit
     (tmp_path / "cosign.py").write_text(COSIGN)
     command = f"command:{sys.executable} {tmp_path / 'cosign.py'} {ROOT}"
     assert "give its key with --witness-key" in audit("checkpoint", "--witness", command, code=125)
-    assert "no good signature" in audit("checkpoint", "--witness", command + " wrong", "--witness-key", str(WITNESS_KEY), code=125)
+    assert "no good signature" in audit(
+        "checkpoint", "--witness", command + " wrong", "--witness-key", str(WITNESS_KEY), code=125
+    )
     audit("checkpoint", "--witness", command, "--witness-key", str(WITNESS_KEY))
     assert json.loads(audit("verify", "--json"))["witnessed"] == 6, "its key is remembered"
     audit("checkpoint")
@@ -165,7 +171,7 @@ class WitnessServer(BaseHTTPRequestHandler):
         except tree.ProofError:
             return self.answer(422, "")
         cls.size, cls.root = checkpoint.size, checkpoint.root
-        self.answer(200, cosignature(checkpoint).line())
+        return self.answer(200, cosignature(checkpoint).line())
 
     def answer(self, code: int, text: str) -> None:
         self.send_response(code)
@@ -187,7 +193,9 @@ def witness_url() -> Iterator[str]:
         thread.join()
 
 
-def test_a_network_witness_gets_consistency_proofs_and_finds_a_fork(state: Path, audit: Any, witness_url: str, tmp_path: Path) -> None:
+def test_a_network_witness_gets_consistency_proofs_and_finds_a_fork(
+    state: Path, audit: Any, witness_url: str, tmp_path: Path
+) -> None:
     words = ("checkpoint", "--witness", witness_url, "--witness-key", str(WITNESS_KEY))
     audit(*words)
     shutil.copytree(state, tmp_path / "fork")
@@ -217,20 +225,25 @@ def test_a_proof_convinces_who_has_no_ledger(state: Path, audit: Any, tmp_path: 
     proof = tmp_path / "proof.json"
     proof.write_text(audit("prove", name, "--since", str(tmp_path / "kept")))
     assert "good" in audit("verify", "--proof", str(proof))
-    script = [sys.executable, str(ROOT / "scripts/verify_tree.py"), f"--proof={proof}", str(state / "keys/signing.pub.pem")]
+    script = [
+        sys.executable,
+        str(ROOT / "scripts/verify_tree.py"),
+        f"--proof={proof}",
+        str(state / "keys/signing.pub.pem"),
+    ]
     assert subprocess.run(script, check=False).returncode == 0
-    said = json.loads(proof.read_text())
-    for spoil in (
-        lambda: said["records"][0]["path"].pop(),
-        lambda: said["records"][0].update(index=3),
-        lambda: said["records"][0].update(line=said["records"][1]["line"]),
-        lambda: said.update(checkpoint=said["since"]["checkpoint"]),
-        lambda: said["since"]["path"].reverse(),
-        lambda: said.update(type="x"),
-        lambda: said.pop("records"),
-    ):
+    spoilers: list[Callable[[Any], Any]] = [
+        lambda said: said["records"][0]["path"].pop(),
+        lambda said: said["records"][0].update(index=3),
+        lambda said: said["records"][0].update(line=said["records"][1]["line"]),
+        lambda said: said.update(checkpoint=said["since"]["checkpoint"]),
+        lambda said: said["since"]["path"].reverse(),
+        lambda said: said.update(type="x"),
+        lambda said: said.pop("records"),
+    ]
+    for spoil in spoilers:
         said = json.loads(proof.read_text())
-        spoil()
+        spoil(said)
         (tmp_path / "spoilt").write_text(json.dumps(said))
         assert "BAD" in audit("verify", "--proof", str(tmp_path / "spoilt"), code=1)
 
@@ -311,7 +324,9 @@ def test_pruning_leaves_hashes_and_a_signed_statement(state: Path, audit: Any, t
     assert "gap" in rules(state), "what the statement does not cover was deleted"
 
 
-def test_a_million_records_would_not_be_read_to_list_the_last(state: Path, monkeypatch: pytest.MonkeyPatch, audit: Any) -> None:
+def test_a_million_records_would_not_be_read_to_list_the_last(
+    state: Path, monkeypatch: pytest.MonkeyPatch, audit: Any
+) -> None:
     audit("keep", "--segment-size", "64K")
     add(state, 40, filler=3000)
     opened: list[str] = []
@@ -323,7 +338,9 @@ def test_a_million_records_would_not_be_read_to_list_the_last(state: Path, monke
 # Keys
 
 
-def test_a_rotated_key_is_trusted_from_its_record_on_and_the_old_one_is_not(state: Path, audit: Any, tmp_path: Path) -> None:
+def test_a_rotated_key_is_trusted_from_its_record_on_and_the_old_one_is_not(
+    state: Path, audit: Any, tmp_path: Path
+) -> None:
     first = tmp_path / "first.pem"
     shutil.copy(state / "keys/signing.pub.pem", first)
     stale = Ledger(str(state))
@@ -406,16 +423,35 @@ def test_a_token_signs(state: Path, audit: Any, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "tokens").mkdir()
     (tmp_path / "hsm.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\nobjectstore.backend = file\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "hsm.conf"))
-    quiet = {"check": True, "capture_output": True}
-    subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "audit", "--pin", "1234", "--so-pin", "1" * 8], **quiet)  # type: ignore[call-overload]
-    make = ["--token-label", "audit", "-l", "--pin", "1234", "--keypairgen", "--key-type", "EC:edwards25519", "--label", "ledger"]
-    subprocess.run(["pkcs11-tool", "--module", str(SOFTHSM), *make], **quiet)  # type: ignore[call-overload]
+    quiet = {"capture_output": True}
+    subprocess.run(
+        ["softhsm2-util", "--init-token", "--free", "--label", "audit", "--pin", "1234", "--so-pin", "1" * 8],
+        check=True,
+        **quiet,
+    )  # type: ignore[call-overload]
+    make = [
+        "--token-label",
+        "audit",
+        "-l",
+        "--pin",
+        "1234",
+        "--keypairgen",
+        "--key-type",
+        "EC:edwards25519",
+        "--label",
+        "ledger",
+    ]
+    subprocess.run(["pkcs11-tool", "--module", str(SOFTHSM), *make], check=True, **quiet)  # type: ignore[call-overload]
     (tmp_path / "pin").write_text("1234\n")
     audit("key", "rotate", "--to", f"pkcs11:{SOFTHSM},audit,ledger,{tmp_path / 'pin'}")
     assert not (state / "keys/signing.pem").exists()
     add(state, 2)
     assert rules(state, every_signature=True) == []
-    for wrong in (f"{SOFTHSM},other,ledger,{tmp_path / 'pin'}", f"{SOFTHSM},audit,other,{tmp_path / 'pin'}", f"/none.so,audit,ledger,{tmp_path / 'pin'}"):
+    for wrong in (
+        f"{SOFTHSM},other,ledger,{tmp_path / 'pin'}",
+        f"{SOFTHSM},audit,other,{tmp_path / 'pin'}",
+        f"/none.so,audit,ledger,{tmp_path / 'pin'}",
+    ):
         audit("key", "rotate", "--to", f"pkcs11:{wrong}", code=125)
     (tmp_path / "pin").write_text("9999\n")
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.unit.test_audit_evidence import add\nfrom pathlib import Path\nadd(Path(sys.argv[1]), 1)"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -151,7 +151,11 @@ def test_an_export_goes_on_across_segments_and_compression(state: Path, tmp_path
 
 
 def test_two_exports_of_one_name_do_not_run_at_once(state: Path) -> None:
-    with cursor.locked(str(state), "x"), pytest.raises(HiveboxError, match="running already"), cursor.locked(str(state), "x"):
+    with (
+        cursor.locked(str(state), "x"),
+        pytest.raises(HiveboxError, match="running already"),
+        cursor.locked(str(state), "x"),
+    ):
         pass
 
 
@@ -161,8 +165,19 @@ def test_a_collector_that_is_down_stops_no_run(state: Path, capsys: pytest.Captu
     add_runs(state, "after")
 
 
-@pytest.mark.parametrize("words", [("--to", "ftp://x"), ("--to", "tcp://x"), ("--to", "-", "--form", "otlp"), ("--to", "-", "--name", "../x"), ("--to", "http://127.0.0.1:1/v1/logs", "--form", "ecs")])  # fmt: skip
-def test_what_cannot_be_exported_is_said(state: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--to", "ftp://x"),
+        ("--to", "tcp://x"),
+        ("--to", "-", "--form", "otlp"),
+        ("--to", "-", "--name", "../x"),
+        ("--to", "http://127.0.0.1:1/v1/logs", "--form", "ecs"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    state: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert export(*words) == 125
     assert len(capsys.readouterr().err.splitlines()) <= 3
 
@@ -171,8 +186,8 @@ def test_what_cannot_be_exported_is_said(state: Path, words: tuple[str, ...], ca
 
 
 class Receiver(BaseHTTPRequestHandler):
-    received: list[Any] = []
-    answers: list[tuple[int, bytes]] = []
+    received: ClassVar[list[Any]] = []
+    answers: ClassVar[list[tuple[int, bytes]]] = []
 
     def do_POST(self) -> None:
         from google.protobuf import json_format
@@ -236,13 +251,59 @@ def free_port() -> int:
 
 def certificates(folder: Path) -> None:
     """A CA, and a server certificate of it for 127.0.0.1."""
+
     def openssl(*words: str) -> None:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test CA")  # fmt: skip
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")  # fmt: skip
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test CA",
+    )
+    openssl(
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.csr",
+        "-subj",
+        "/CN=127.0.0.1",
+    )
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "names")  # fmt: skip
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-out",
+        "server.pem",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+    )
 
 
 def inputs(folder: Path, port: int) -> dict[str, tuple[str, str]]:
@@ -253,9 +314,18 @@ module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.
 input(type="imtcp" port="{port}" address="127.0.0.1")'''
     return {
         "tls": (tls, f"tls://127.0.0.1:{port}"),
-        "tcp": (f'module(load="imtcp")\ninput(type="imtcp" port="{port}" address="127.0.0.1")', f"tcp://127.0.0.1:{port}"),
-        "udp": (f'module(load="imudp")\ninput(type="imudp" port="{port}" address="127.0.0.1")', f"udp://127.0.0.1:{port}"),
-        "unix": (f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{folder}/log" UseSpecialParser="off" ParseHostname="on")', f"unix:{folder}/log"),  # fmt: skip
+        "tcp": (
+            f'module(load="imtcp")\ninput(type="imtcp" port="{port}" address="127.0.0.1")',
+            f"tcp://127.0.0.1:{port}",
+        ),
+        "udp": (
+            f'module(load="imudp")\ninput(type="imudp" port="{port}" address="127.0.0.1")',
+            f"udp://127.0.0.1:{port}",
+        ),
+        "unix": (
+            f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{folder}/log" UseSpecialParser="off" ParseHostname="on")',
+            f"unix:{folder}/log",
+        ),
     }
 
 
@@ -263,10 +333,10 @@ input(type="imtcp" port="{port}" address="127.0.0.1")'''
 def rsyslog(folder: Path, config: str) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
     """A real rsyslogd; gives a function that waits for so many lines of what it understood."""
     out = folder / "received"
-    template = '''template(name="parsed" type="list" option.jsonf="on") {
+    template = """template(name="parsed" type="list" option.jsonf="on") {
  property(outname="app" name="app-name" format="jsonf") property(outname="msgid" name="msgid" format="jsonf")
  property(outname="severity" name="syslogseverity-text" format="jsonf") property(outname="host" name="hostname" format="jsonf")
- property(outname="data" name="structured-data" format="jsonf") property(outname="msg" name="msg" format="jsonf") }'''
+ property(outname="data" name="structured-data" format="jsonf") property(outname="msg" name="msg" format="jsonf") }"""
     text = f'global(workDirectory="{folder}" maxMessageSize="128k")\n{config}\n{template}\naction(type="omfile" file="{out}" template="parsed")\n'
     (folder / "rsyslog.conf").write_text(text)
     assert RSYSLOGD is not None
@@ -311,7 +381,9 @@ def test_rsyslog_receives_and_parses_every_record(state: Path, tmp_path: Path, k
 
 
 @needs_rsyslog
-def test_a_collector_with_an_unknown_certificate_gets_nothing(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_collector_with_an_unknown_certificate_gets_nothing(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, stranger = tmp_path / "rsyslog", tmp_path / "stranger"
     folder.mkdir()
     stranger.mkdir()
@@ -331,6 +403,7 @@ def test_a_collector_with_an_unknown_certificate_gets_nothing(state: Path, tmp_p
 
 def test_a_peer_that_closes_early_did_not_take_the_batch() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+
         def hang_up() -> None:
             connection, _ = server.accept()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # RST

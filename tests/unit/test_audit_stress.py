@@ -1,6 +1,6 @@
 """Many writers, killed at random, on a disk that fails now and then, with clocks that jump: nothing acknowledged is lost.
 
-The short form runs always; ``make test-audit`` runs the long one (50 writers, 200 records each).
+``make test-audit`` runs the long form: 50 writers, 200 records each.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hivebox.audit.ledger import Ledger
 from hivebox.audit.rules import ERROR
 
 ROOT = Path(__file__).parents[2]
+LONG = bool(os.environ.get("HIVEBOX_LONG_STRESS"))
 WRITER = """
 import random, sys
 from hivebox.audit import settings, statement, supervisor
@@ -70,7 +71,9 @@ def start_writer(state: Path, name: str, count: int, preload: str = "") -> subpr
 
 def acknowledged(printed: str) -> set[tuple[int, str]]:
     """Without a line that the kill cut short."""
-    lines = [line for line in printed.splitlines(keepends=True) if line.endswith("\n") and not line.startswith("refused")]
+    lines = [
+        line for line in printed.splitlines(keepends=True) if line.endswith("\n") and not line.startswith("refused")
+    ]
     return {(int(line.split()[0]), line.split()[1]) for line in lines}
 
 
@@ -97,21 +100,16 @@ def storm(state: Path, writers: int, records: int, kills: int) -> None:
 
 
 def test_writers_killed_at_random_lose_nothing(tmp_path: Path) -> None:
-    storm(tmp_path / "state", writers=8, records=20, kills=4)
-
-
-@pytest.mark.slow
-def test_fifty_writers_of_two_hundred_records_killed_at_random_lose_nothing(tmp_path: Path) -> None:
-    storm(tmp_path / "state", writers=50, records=200, kills=20)
+    storm(tmp_path / "state", *((50, 200, 20) if LONG else (8, 20, 4)))
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-@pytest.mark.parametrize("writers", [6, pytest.param(30, marks=pytest.mark.slow)])
-def test_a_disk_whose_syncs_fail_loses_nothing_that_was_acknowledged(tmp_path: Path, writers: int) -> None:
+def test_a_disk_whose_syncs_fail_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Who waited for the failed sync of another is refused too, or has its record synced again: never told what is not."""
     (tmp_path / "failing.c").write_text(FAILING)
     library = str(tmp_path / "failing.so")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, str(tmp_path / "failing.c"), "-ldl"], check=True)
+    writers = 30 if LONG else 6
     started = [start_writer(tmp_path / "state", f"w{number}", 20, library) for number in range(writers)]
     printed = [writer.communicate()[0] for writer in started]
     assert [writer.returncode for writer in started] == [0] * writers

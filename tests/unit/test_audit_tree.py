@@ -123,4 +123,4 @@ def test_a_frontier_of_the_wrong_shape_is_refused() -> None:
         LEAVES.inclusion(8, 8)
     with pytest.raises(ProofError):
         LEAVES.consistency(0, 8)
-    assert tree.EMPTY_ROOT == Frontier().root()
+    assert Frontier().root() == tree.EMPTY_ROOT

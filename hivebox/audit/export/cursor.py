@@ -32,7 +32,9 @@ class Cursor:
             return int(said["seq"]), str(said["line_sha256"])
         except (ValueError, KeyError, TypeError) as error:
             hint = "remove it to export everything again"
-            raise HiveboxError("cannot read the export's cursor", f"audit/export/{self._file}: {error!r}", hint) from error
+            raise HiveboxError(
+                "cannot read the export's cursor", f"audit/export/{self._file}: {error!r}", hint
+            ) from error
         finally:
             os.close(fd)
 
@@ -59,7 +61,9 @@ def locked(state_dir: str, name: str) -> Iterator[Cursor]:
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise HiveboxError(f"the export {name} is running already", "another process has it", "give another --name") from error
+            raise HiveboxError(
+                f"the export {name} is running already", "another process has it", "give another --name"
+            ) from error
         yield Cursor(dir_fd, name)
     finally:
         if lock_fd >= 0:

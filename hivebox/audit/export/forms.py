@@ -1,8 +1,8 @@
 """One record in the form that a collector reads. Pure.
 
-    rfc5424   a syslog message, its text the statement      ecs    a line of Elastic Common Schema JSON
-    otlp      an OTLP/HTTP JSON request of a batch          ocsf   a line of OCSF JSON, class Process Activity
-    jsonl     the statement itself, a line
+rfc5424   a syslog message, its text the statement      ecs    a line of Elastic Common Schema JSON
+otlp      an OTLP/HTTP JSON request of a batch          ocsf   a line of OCSF JSON, class Process Activity
+jsonl     the statement itself, a line
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ def fact_of(entry: history.Entry, host: str) -> Fact:
     outcome = str(result.get("outcome", ""))
     severity = _INFO
     if record.event == "finished" and outcome != "ok":
-        severity = _WARNING if outcome in ("killed_by_policy", "memory", "pids", "output") or result.get("violations") else _NOTICE
+        severity = (
+            _WARNING
+            if outcome in ("killed_by_policy", "memory", "pids", "output") or result.get("violations")
+            else _NOTICE
+        )
     elif record.event in ("aborted", "recovered"):
         severity = _ERROR
     wall_s = result.get("wall_s")
@@ -75,12 +79,20 @@ def fact_of(entry: history.Entry, host: str) -> Fact:
     text = f"hivebox run {record.run_id} {record.event}" + (f": {outcome}{took}" if outcome else "")
     named = record.predicate.get("host")
     name = named.get("name") if isinstance(named, dict) else None
-    return Fact(entry, record.seq, record.event, record.run_id, record.moment.utc, str(name or host), outcome, severity, text)
+    return Fact(
+        entry, record.seq, record.event, record.run_id, record.moment.utc, str(name or host), outcome, severity, text
+    )
 
 
 def rfc5424(fact: Fact) -> bytes:
     """RFC 5424: header, structured data, and the statement as the message (UTF-8, without a byte order mark)."""
-    data = {"seq": fact.seq, "event": fact.event, "run": fact.run_id, "outcome": fact.outcome, "sha256": fact.uid_of_record()}
+    data = {
+        "seq": fact.seq,
+        "event": fact.event,
+        "run": fact.run_id,
+        "outcome": fact.outcome,
+        "sha256": fact.uid_of_record(),
+    }
     pairs = " ".join(f'{name}="{_escaped(str(value))}"' for name, value in data.items())
     host = "".join(c for c in fact.host if 33 <= ord(c) <= 126)[:255] or "-"
     header = f"<{_FACILITY * 8 + fact.severity}>1 {fact.utc} {host} hivebox - audit [hivebox@32473 {pairs}] "
@@ -164,9 +176,12 @@ def ocsf(fact: Fact) -> bytes:
 
 
 def otlp(facts: Sequence[Fact]) -> bytes:
-    """ExportLogsServiceRequest in the JSON mapping of OTLP 1.x (opentelemetry-proto, logs/v1): 64-bit integers are texts."""
+    """ExportLogsServiceRequest in the JSON mapping of OTLP 1.x (opentelemetry-proto, logs/v1): 64-bit integers are
+    texts."""
     host = facts[0].host if facts else ""
-    resource = {"attributes": _attributes({"service.name": "hivebox", "service.version": __version__, "host.name": host})}
+    resource = {
+        "attributes": _attributes({"service.name": "hivebox", "service.version": __version__, "host.name": host})
+    }
     records = [_otlp_record(fact) for fact in facts]
     scope = {"scope": {"name": "hivebox.audit", "version": __version__}, "logRecords": records}
     return _json({"resourceLogs": [{"resource": resource, "scopeLogs": [scope]}]})

@@ -62,7 +62,9 @@ def _after(audit_dir: str, cursor: Cursor) -> Iterator[history.Entry]:
 
 def _exchanged(cursor: Cursor) -> HiveboxError:
     why = f"record {cursor.seq}, the last that was sent, is not in it any more"
-    return HiveboxError("the ledger is not the one that was exported", why, "hivebox audit verify; another --name begins anew")
+    return HiveboxError(
+        "the ledger is not the one that was exported", why, "hivebox audit verify; another --name begins anew"
+    )
 
 
 def _batches(entries: Iterator[history.Entry]) -> Iterator[list[history.Entry]]:

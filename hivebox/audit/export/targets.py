@@ -1,11 +1,11 @@
 """Where records go. ``deliver`` returns when the target has taken the batch; until then the cursor stays.
 
-    file:PATH or -              appended and synced; lines
-    unix:PATH                   datagrams, as /dev/log takes them; taken when the kernel queued them
-    udp://HOST:PORT             datagrams; nobody tells whether they arrived
-    tcp://HOST:PORT             octet-counted (RFC 6587, section 3.4.1); taken when the peer has read to the end and closed
-    tls://HOST:PORT             the same in TLS (RFC 5425), the certificate verified
-    http(s)://HOST/PATH         OTLP/HTTP; taken when the answer is 2xx
+file:PATH or -              appended and synced; lines
+unix:PATH                   datagrams, as /dev/log takes them; taken when the kernel queued them
+udp://HOST:PORT             datagrams; nobody tells whether they arrived
+tcp://HOST:PORT             octet-counted (RFC 6587, section 3.4.1); taken when the peer has read to the end and closed
+tls://HOST:PORT             the same in TLS (RFC 5425), the certificate verified
+http(s)://HOST/PATH         OTLP/HTTP; taken when the answer is 2xx
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def target_of(text: str, tls: Tls) -> tuple[Deliver, bool]:
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
             return lambda batch: _datagrams(family, address, batch), False
         return lambda batch: _stream(host, port, batch, tls if scheme == "tls" else None), False
-    raise HiveboxError(f"no such target: {text!r}", "", "file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs")
+    raise HiveboxError(
+        f"no such target: {text!r}", "", "file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs"
+    )
 
 
 def _to_stdout(batch: Sequence[bytes]) -> None:
@@ -82,7 +84,8 @@ def _datagrams(family: int, address: str | tuple[object, ...], batch: Sequence[b
 
 
 def _stream(host: str, port: int, batch: Sequence[bytes], tls: Tls | None) -> None:
-    """A connection a batch. Closing our half and waiting for the peer to close its own tells that it has read everything:
+    """A connection a batch. Closing our half and waiting for the peer to close its own tells that it has read
+    everything:
     syslog has no acknowledgement, and bytes that only this kernel took are lost when the peer dies."""
     with socket.create_connection((host, port), _TIMEOUT_S) as plain:
         stream = _context(tls).wrap_socket(plain, server_hostname=host) if tls else plain
@@ -104,9 +107,9 @@ def _context(tls: Tls) -> ssl.SSLContext:
 def _post(url: str, batch: Sequence[bytes], tls: Tls) -> None:
     context = _context(tls) if url.startswith("https:") else None
     for body in batch:
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:  # noqa: S310
                 _check(answer.read(_LARGEST_ANSWER))
         except urllib.error.HTTPError as error:
             raise ConnectionError(f"HTTP {error.code} {error.read(200)!r}") from error

@@ -92,7 +92,12 @@ def frontier_of(lines: list[bytes]) -> tree.Frontier:
 def said_of(lines: list[bytes]) -> Content:
     frontier = frontier_of(lines)
     hashes = [each.hex() for each in frontier.hashes]
-    return {"hashes": hashes, "origin": seals.origin_of(digest(lines[0])), "root": frontier.root().hex(), "size": frontier.size}
+    return {
+        "hashes": hashes,
+        "origin": seals.origin_of(digest(lines[0])),
+        "root": frontier.root().hex(),
+        "size": frontier.size,
+    }
 
 
 def line_of(lines: list[bytes], step: Step, day: str = "2026-01-31") -> bytes:
@@ -159,7 +164,9 @@ NOTES = {
     "second-12": checkpoint(GOLDEN),
     "stranger-8": checkpoint(GOLDEN[:8], STRANGER),
     "edited-8": checkpoint(GOLDEN[:8]).replace(b"\n8\n", b"\n9\n"),
-    "other-ledger-4": checkpoint(rewritten(lambda steps: steps.__setitem__(0, Step("started", "run-x", {})))[:4], OWNER),
+    "other-ledger-4": checkpoint(
+        rewritten(lambda steps: steps.__setitem__(0, Step("started", "run-x", {})))[:4], OWNER
+    ),
     "no-checkpoint": b"hello\n",
 }
 ALL = ("witnessed-4", "second-8", "second-12")
