@@ -16,7 +16,7 @@ import time
 from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_all, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
 from hivebox.digest import sha256
-from hivebox.errors import HiveboxError, from_os_error
+from hivebox.errors import HiveboxError, errno_text, from_os_error
 from hivebox.frozen import Frozen
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ class Journal(Frozen):
             write_all(self.fd, b"\n".join(lines) + b"\n")
         except BaseException as error:
             try:  # noqa: SIM105
-                os.ftruncate(self.fd, before)
+                self.cut(before)
             except OSError:  # the next appender finds the line torn
                 pass
             if isinstance(error, OSError):
@@ -79,7 +79,22 @@ class Journal(Frozen):
 
     def cut(self, end: int) -> None:
         """Drop everything behind offset ``end``."""
-        os.ftruncate(self.fd, end)
+        try:
+            os.ftruncate(self.fd, end)
+        except PermissionError:
+            self.protect(on=False)
+            os.ftruncate(self.fd, end)
+            self.protect(on=True)
+
+    def protect(self, *, on: bool) -> str:
+        """chattr +a or -a. "" when it was done, else why it could not be."""
+        from hivebox.kernel import inode_flags  # noqa: PLC0415  # only for who wants it
+
+        try:
+            inode_flags.set_append_only(self.fd, on=on)
+        except OSError as error:
+            return errno_text(error.errno or 0)
+        return ""
 
     def unlock(self) -> None:
         """Let the next appender in, before the descriptor is closed."""

@@ -82,6 +82,11 @@ class Ledger:
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
 
+    def protect(self, *, on: bool) -> str:
+        """chattr +a or -a for the open segment. "" when it was done, else why not."""
+        deadline_s = time.monotonic() + self._lock_timeout_s
+        return journal.with_journal(self._state_dir, deadline_s, lambda opened: opened.protect(on=on))
+
     def rotate(self) -> None:
         """Close the open segment, whatever its size. An empty one stays."""
         from hivebox.audit import segments  # noqa: PLC0415
@@ -91,7 +96,8 @@ class Ledger:
         def close(opened: journal.Journal) -> None:
             found = self._recovered(opened, place.find(opened, lambda: _last_before(opened)), deadline_s)
             if found.end:
-                segments.rotate(opened, found, deadline_s)
+                append_only = bool(settings.load(opened.dir_fd).append_only)
+                segments.rotate(opened, found, deadline_s, append_only=append_only)
 
         journal.with_journal(self._state_dir, deadline_s, close)
 
@@ -103,11 +109,11 @@ class Ledger:
         if found.end >= chosen.segment_bytes:
             from hivebox.audit import segments  # noqa: PLC0415  # once in 64 MiB
 
-            segments.rotate(opened, found, deadline_s)
+            segments.rotate(opened, found, deadline_s, append_only=bool(chosen.append_only))
             return None
         entries = [*_dead(found), entry] if entry.event == "started" else [entry]
         if found.seq >= 0 and not found.end:
-            entries = [_segment(opened), *entries]
+            entries = [_segment(opened, chosen), *entries]
         lines, after = self._sign(found, entries)
         due = entry.event == "finished" and 0 < chosen.checkpoint_every <= after.seq + 1 - found.checkpointed
         if due:
@@ -185,10 +191,11 @@ def _last_before(opened: journal.Journal) -> tuple[int, str]:
     return segments.last_before(os.path.dirname(opened.path))
 
 
-def _segment(opened: journal.Journal) -> Entry:
+def _segment(opened: journal.Journal, chosen: settings.Settings) -> Entry:
     """The first record of a segment that is not the first."""
     from hivebox.audit import segments  # noqa: PLC0415
 
     said = segments.tree_before(opened)
     run_id = "segment-" + os.urandom(8).hex()
-    return Entry("segment", run_id, (), {"tree": said})
+    why_not = opened.protect(on=True) if chosen.append_only else "not asked for"
+    return Entry("segment", run_id, (), {"tree": said, "append_only": {"set": not why_not, "why_not": why_not}})

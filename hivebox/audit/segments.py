@@ -128,7 +128,7 @@ def last_before(audit_dir: str) -> tuple[int, str]:
     return record.seq, hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
 
 
-def rotate(opened: journal.Journal, found: place.Place, deadline_s: float) -> None:
+def rotate(opened: journal.Journal, found: place.Place, deadline_s: float, *, append_only: bool) -> None:
     """Close the locked ledger and put an empty one in its place. The caller opens that anew."""
     fd = commit.open_commit(opened.dir_fd)
     try:
@@ -137,6 +137,8 @@ def rotate(opened: journal.Journal, found: place.Place, deadline_s: float) -> No
         first = _first_record(opened).seq
         # A hard link cannot replace a file: no segment is ever overwritten.
         name = f"segment-{first:012d}.jsonl"
+        if append_only:
+            opened.protect(on=False)  # or it could not be renamed
         if not _is_open(os.path.dirname(opened.path), name):
             os.link(journal.NAME, name, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
         temporary = f".new-{os.urandom(8).hex()}"
@@ -147,6 +149,8 @@ def rotate(opened: journal.Journal, found: place.Place, deadline_s: float) -> No
             os.close(fresh_fd)
         os.rename(temporary, journal.NAME, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
         os.fsync(opened.dir_fd)
+        if append_only:
+            opened.protect(on=True)
     finally:
         os.close(fd)
 

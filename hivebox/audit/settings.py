@@ -16,11 +16,13 @@ NAME = "settings.json"
 class Settings(Frozen):
     """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how
     long
-    closed segments stay when ``hivebox audit prune`` is run, 0 for ever."""
+    closed segments stay when ``hivebox audit prune`` is run, 0 for ever; ``append_only`` 1 gives segments chattr +a
+    where that is possible."""
 
     checkpoint_every: int = 1000
     segment_bytes: int = 64 << 20
     keep_days: int = 0
+    append_only: int = 0
 
 
 def load(dir_fd: int) -> Settings:

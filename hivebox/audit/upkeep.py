@@ -12,6 +12,7 @@ from typing import Any
 from hivebox.audit import checkpoints, keys, ledger, opening, segments, settings
 from hivebox.audit.custody import open_private_dir
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.kernel import inode_flags
 
 _BLOCK_BYTES = 1 << 20
 _DAY_S = 86400
@@ -29,7 +30,7 @@ def compress(state_dir: str) -> list[str]:
             if segment.path.endswith(".jsonl"):
                 made.append(_compress(segment.path))
                 os.fsync(dir_fd)
-                os.unlink(segment.path)
+                _remove(segment.path)
     except OSError as error:
         raise from_os_error("cannot compress a segment", error) from error
     finally:
@@ -86,8 +87,20 @@ def prune(state_dir: str, keep_days: int, now_s: float) -> list[dict[str, Any]]:
     subjects = [(f"segment-{said['first_seq']:012d}", said["sha256"]) for said in removed]
     ledger.Ledger(state_dir).append("pruned", "pruned-" + os.urandom(8).hex(), subjects, content)
     for path, _ in old:
-        os.unlink(path)
+        _remove(path)
     return removed
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except PermissionError:  # chattr +a
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            inode_flags.set_append_only(fd, on=False)
+        finally:
+            os.close(fd)
+        os.unlink(path)
 
 
 def _describe(segment: segments.Segment, end_seq: int) -> dict[str, Any]:

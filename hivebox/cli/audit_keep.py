@@ -22,6 +22,9 @@ def add_commands(commands: Commands) -> None:
     keep.add_argument("--checkpoint-every", type=count, metavar="N", help="records, 0 never (default: 1000)")
     keep.add_argument("--segment-size", type=_size, metavar="SIZE", help="when a segment is closed (default: 64M)")
     keep.add_argument("--keep-days", type=count, metavar="N", help="what prune leaves, 0 everything (default: 0)")
+    keep.add_argument(
+        "--append-only", choices=("on", "off"), help="chattr +a for segments, where possible (default: off)"
+    )
     keep.set_defaults(command=_keep)
     rotate = commands.add_parser("rotate", help="close the open segment now")
     rotate.set_defaults(command=_rotate)
@@ -43,11 +46,15 @@ def _keep(arguments: argparse.Namespace) -> int:
         "checkpoint_every": arguments.checkpoint_every,
         "segment_bytes": arguments.segment_size,
         "keep_days": arguments.keep_days,
+        "append_only": None if arguments.append_only is None else int(arguments.append_only == "on"),
     }
     current = _settings()
     if changes := {name: value for name, value in given.items() if value is not None}:
         current = current._replace(**changes)
         settings.save(state_dir(), current)
+        if "append_only" in changes:
+            why_not = ledger.Ledger(state_dir()).protect(on=bool(current.append_only))
+            say(f"chattr {'+a' if current.append_only else '-a'}: {why_not or 'done'}")
     say_table([(name, str(value)) for name, value in current._asdict().items()])
     return 0
 

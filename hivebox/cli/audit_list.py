@@ -288,7 +288,14 @@ def _tail(arguments: argparse.Namespace) -> int:
             return 0
         time.sleep(_LOOK_S)
         newer = history.entries(history.lines_backward(ledger(arguments))) if not none_yet(arguments) else iter(())
-        latest = list(itertools.takewhile(lambda entry, seen=seen: entry.record.seq > seen, newer))[::-1]
+        latest = list(_newer_than(seen, newer))[::-1]
+
+
+def _newer_than(seen: int, newest_first: Iterator[history.Entry]) -> Iterator[history.Entry]:
+    for entry in newest_first:
+        if entry.record.seq <= seen:
+            return
+        yield entry
 
 
 def _say_record(entry: history.Entry, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from hivebox.audit import checkpoints, keys, note, segments, settings, tree, upkeep, verify
+from hivebox.audit import checkpoints, history, keys, note, segments, settings, tree, upkeep, verify
 from hivebox.audit.ledger import Ledger
 from hivebox.audit.rules import ERROR
 from hivebox.cli.main import main
@@ -333,6 +333,31 @@ def test_a_million_records_would_not_be_read_to_list_the_last(
     monkeypatch.setattr(segments, "file_lines", lambda path: opened.append(path) or iter(()))
     assert len(json.loads(audit("list", "-n", "3", "--json"))) == 3
     assert opened == []
+
+
+def test_an_append_only_ledger_is_written_recovered_rotated_and_pruned(state: Path, audit: Any) -> None:
+    if "done" not in audit("keep", "--append-only", "on"):
+        pytest.skip("needs root and a file system with chattr +a")
+    path = state / "audit/ledger.jsonl"
+    try:
+        with pytest.raises(PermissionError):
+            path.open("r+b")
+        with pytest.raises(PermissionError):
+            path.unlink()
+        with path.open("ab") as file:
+            file.write(b"torn")
+        add(state, 1)
+        for _ in range(2):
+            audit("rotate")
+            add(state, 1)
+        audit("compress")
+        assert rules(state) == []
+        assert len(list((state / "audit").glob("*.gz"))) == 2
+        said = [entry.record for entry in history.entries(segments.read_lines(str(state / "audit")))]
+        assert [r.predicate["append_only"]["set"] for r in said if r.event == "segment"] == [True, True]
+    finally:
+        assert "done" in audit("keep", "--append-only", "off")
+    path.unlink()
 
 
 # Keys
