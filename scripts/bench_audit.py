@@ -157,9 +157,7 @@ def list_last(state: str, count: int) -> None:
             times.append(time.perf_counter() - before)
         took[name] = statistics.median(times) * 1000
     extra = took["list -n 20"] - took["--help"]
-    print(
-        f"audit list -n 20 of {count} records: {took['list -n 20']:.0f} ms (line 100), {extra:.0f} more than --help"
-    )
+    print(f"audit list -n 20 of {count} records: {took['list -n 20']:.0f} ms (line 100), {extra:.0f} more than --help")
 
 
 def main() -> None:
