@@ -55,8 +55,11 @@ class Channel:
 
     def receive(self) -> Message | None:
         """recvmsg(2); None at the end, when every holder of the other end has closed it."""
-        size = _socket.CMSG_SPACE(_MAX_FDS * 4) + _socket.CMSG_SPACE(12)
-        data, ancillary, _flags, _address = self.socket.recvmsg(_MAX_MESSAGE, size, _socket.MSG_CMSG_CLOEXEC)
+        try:
+            data, ancillary = self._receive()
+        except ConnectionResetError:
+            # The other end died with something unread. The kernel says so once, before what it had sent itself.
+            data, ancillary = self._receive()
         if not data:
             return None
         fds: tuple[int, ...] = ()
@@ -70,6 +73,11 @@ class Channel:
                 pid = numbers[0]
         name, body = plainjson.loads(data)
         return Message(name, body, fds, pid)
+
+    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        size = _socket.CMSG_SPACE(_MAX_FDS * 4) + _socket.CMSG_SPACE(12)
+        data, ancillary, _flags, _address = self.socket.recvmsg(_MAX_MESSAGE, size, _socket.MSG_CMSG_CLOEXEC)
+        return data, ancillary
 
     def peer_is_gone(self) -> bool:
         """True when every holder of the other end has closed it."""

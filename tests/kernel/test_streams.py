@@ -83,7 +83,7 @@ def test_a_slow_reader_does_not_stop_the_clock(hivebox_pipe) -> None:
     process.wait(timeout=10 + slack_s())
     assert process.returncode == 124, process.stderr.read()
     assert output
-    assert time.monotonic() - started < 9 + 3 * slack_s()
+    assert time.monotonic() - started < 9 + 5 * slack_s()
 
 
 def test_a_reader_that_goes_away_ends_the_run(hivebox_pipe) -> None:
