@@ -56,7 +56,8 @@ class Output(Frozen):
 class Ending(Frozen):
     """How the payload ended. Exactly one of ``exit_code`` and ``signal`` is set once it has started. CPU in seconds,
     sizes in bytes, of the script's tree alone; ``pids_peak`` 0 means that this host does not count it. ``stall_*``: for
-    so long at least one thread waited for that resource (PSI); None where the kernel does not say."""
+    so long at least one thread waited for that resource (PSI); None where the kernel does not say. ``network`` is None
+    without an allowlist: docs/network.md#events."""
 
     outcome: str
     exit_code: int | None = None
@@ -76,6 +77,7 @@ class Ending(Frozen):
     stderr_bytes: int = 0
     violations: tuple[Violation, ...] = ()
     violations_dropped: int = 0
+    network: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """JSON-ready."""

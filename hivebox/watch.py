@@ -93,13 +93,14 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, 
     except BaseException as error:
         record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
         raise
+    ending = finished.ending._replace(network=about.plan.network.finish())
     files, failure = _collect(sandbox, about.policy, out_fd) if out_fd >= 0 else ((), None)
-    appended = record.append("finished", _finished(finished.ending, files, controls))
+    appended = record.append("finished", _finished(ending, files, controls))
     if failure:
         raise failure
     audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
     argv, name = about.plan.execute.argv, about.policy.name
-    return Report(about.run_id, argv, name, finished.ending, controls, files, audit, finished.stdout, finished.stderr)
+    return Report(about.run_id, argv, name, ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
 def _open_outputs(out_dir: str) -> int:

@@ -13,7 +13,7 @@ from hivebox.pipeline import Inputs, make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
 from hivebox.plan.resolve import Request
 from hivebox.policy.load import load_policy, override, policy_sha256
-from hivebox.policy.model import Mount, Policy
+from hivebox.policy.model import Allow, Mount, Policy
 from hivebox.rootfs.store import ensure
 from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
@@ -45,6 +45,7 @@ _OPTIONS = (
     Option("--out", "DIR", "collect what it left in its work directory"),
     Option("--env", "K=V", "set a variable", many=True),
     Option("--pass-env", "K", "pass a variable on", many=True),
+    Option("--allow-net", "HOST[:PORT]", "let it reach a host, as pypi.org:443, or 192.0.2.0/24:22", many=True),
     Option("--stdin", "inherit|null|FILE", "its standard input (default: null)"),
     Option("--python", "PATH", "the interpreter, as .venv/bin/python"),
     Option("--report", "FILE|-", "write the report as JSON"),
@@ -115,6 +116,7 @@ def _policy(chosen: _Chosen) -> Policy:
         env_set=tuple(_assignment(text) for text in chosen.options.get("--env", ())),
         env_pass=tuple(chosen.options.get("--pass-env", ())),
         interpreter=_interpreter(chosen),
+        allow=_allow(chosen),
     )
 
 
@@ -176,6 +178,14 @@ def _project(chosen: _Chosen) -> str:
     if not os.path.isdir(project):
         raise HiveboxError(f"cannot use the project {project}", "it is not a directory", "use --ro for a file")
     return project
+
+
+def _allow(chosen: _Chosen) -> tuple[Allow, ...]:
+    if not chosen.has("--allow-net"):
+        return ()
+    from hivebox.policy.hosts import read_rule  # noqa: PLC0415  # a run without the option has no network
+
+    return tuple(read_rule(text) for text in chosen.options["--allow-net"])
 
 
 def _interpreter(chosen: _Chosen) -> str:

@@ -100,6 +100,7 @@ class Launch:
         try:
             work_fd = self._expect("init").fds[0]
             ready = self._expect("ready")
+            self._plan.network.wait_ready()
         except BaseException:
             self.abort()
             raise

@@ -7,6 +7,7 @@ from hivebox.steps.environment import Streams
 from hivebox.steps.execute import Execute
 from hivebox.steps.limits import CgroupStep
 from hivebox.steps.namespaces import Namespaces
+from hivebox.steps.network import Network
 from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
 from hivebox.steps.workdir import Workdir
@@ -22,6 +23,7 @@ class Plan(Frozen):
     steps: tuple[Step, ...]
     namespaces: Namespaces
     cgroup: CgroupStep
+    network: Network
     workdir: Workdir
     streams: Streams
     execute: Execute

@@ -41,9 +41,11 @@ class Request(Frozen):
 def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, str], run_id: str, state: str) -> Plan:
     """The plan of one run. ``program`` is the compiled filter and its SHA-256. Reads the script, opens nothing else.
     Raises HiveboxError."""
+    _check_sockets(policy)
     identity = Identity(state)
     limits = policy.limits
     namespaces = Namespaces()
+    network = Network(policy.network, run_id)
     mounts = policy.filesystem.mounts
     reached = (*(mount.source for mount in mounts), *(tree.path + unit for unit in tree.mounts))
     cgroup = CgroupStep(limits, run_id, reached)
@@ -63,8 +65,8 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         cgroup,
         namespaces,
         identity,
-        Network(),
-        Root(identity, terminals="@process" in policy.syscalls.groups),
+        network,
+        Root(identity, terminals="@process" in policy.syscalls.groups, names=bool(policy.network.allow)),
         workdir,
         Rootfs(tree, identity),
         Grants(mounts, workdir, identity),
@@ -82,12 +84,23 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         steps=tuple(step for step in steps if step),
         namespaces=namespaces,
         cgroup=cgroup,
+        network=network,
         workdir=workdir,
         streams=streams,
         execute=execute,
         wall_time_s=limits.wall_time_s,
         skipped=skipped,
     )
+
+
+def _check_sockets(policy: Policy) -> None:
+    syscalls = policy.syscalls
+    if policy.network.allow and "@network-local" not in syscalls.groups and "socket" not in syscalls.allow:
+        raise HiveboxError(
+            "cannot reach anything without sockets",
+            "the network has rules, and no group of system calls has socket",
+            'add it: syscalls: {add_groups: ["@network-local"]}',
+        )
 
 
 def _skip_landlock(policy: Policy) -> tuple[str, str]:

@@ -97,6 +97,8 @@ def find_excesses(policy: Policy) -> Iterator[Excess]:
     yield from _names(policy)
     yield from _calls(policy)
     yield from _paths(policy)
+    if policy.network.allow:
+        yield from _network(policy)
     if policy.filesystem.work_exec and not policy.bounds.work_exec:
         yield Excess("filesystem.work_exec", "", "true", "filesystem.work_exec", "false")
 
@@ -154,6 +156,21 @@ def _paths(policy: Policy) -> Iterator[Excess]:
         allowed = (*bounds.read_only, "/usr")
         if not _is_below(interpreter, allowed):
             yield Excess("rootfs.interpreter", "", interpreter, "filesystem.read_only", _any_of(allowed))
+
+
+def _network(policy: Policy) -> Iterator[Excess]:
+    """Rules that name more than a bound does."""
+    from hivebox.policy.hosts import covers, covers_range  # noqa: PLC0415  # few policies have rules
+
+    bounds = policy.bounds
+    for rule in policy.network.allow:
+        item, key = rule.text(), "network.allow"
+        if rule.host_loopback and not bounds.host_loopback:
+            yield Excess(key, item, f"{item} on this host's loopback", "network.host_loopback", "false")
+        elif rule.host and bounds.hosts is not None and not any(covers(each, rule.host) for each in bounds.hosts):
+            yield Excess(key, item, item, "network.hosts", _any_of(bounds.hosts))
+        elif rule.cidr and bounds.cidrs is not None and not any(covers_range(each, rule.cidr) for each in bounds.cidrs):
+            yield Excess(key, item, item, "network.cidrs", _any_of(bounds.cidrs))
 
 
 def _is_below(path: str, directories: tuple[str, ...]) -> bool:

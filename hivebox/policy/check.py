@@ -17,7 +17,13 @@ _SEVERITIES = ("error", "warning", "note")
 
 def check(policy: Policy) -> tuple[Finding, ...]:
     """Everything to say about a policy, on this host; worst first."""
-    findings = (*_rootfs(policy), *_filesystem(policy), *_limits(policy), *syscall_check.check(policy))
+    findings = (
+        *_rootfs(policy),
+        *_filesystem(policy),
+        *_network(policy),
+        *_limits(policy),
+        *syscall_check.check(policy),
+    )
     return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
 
 
@@ -54,6 +60,21 @@ def _filesystem(policy: Policy) -> Iterator[Finding]:
     if policy.filesystem.work_exec and not {"@exec"} & {*policy.syscalls.groups}:
         why = "no group lets it start a program, so only libraries can be loaded from there"
         yield Finding("note", "work_exec without @exec", why, "leave it false, unless it is for libraries")
+
+
+def _network(policy: Policy) -> Iterator[Finding]:
+    rules = policy.network.allow
+    if policy.network.mode == "allow" and not rules:
+        yield Finding(
+            "note", "network: mode: allow without rules", "nothing can be reached", "write them, or mode: none"
+        )
+    for rule in rules:
+        if rule.sni == "any":
+            why = "whoever shares that host's address can be spoken to under its rule"
+            yield Finding("note", f"{rule.text()}: sni: any", why, "leave it out where the program speaks TLS")
+        if rule.host_loopback:
+            why = "services on this host's loopback often ask for no password"
+            yield Finding("warning", f"{rule.text()}: host_loopback", why, "be sure of what listens there")
 
 
 def _limits(policy: Policy) -> Iterator[Finding]:

@@ -75,6 +75,9 @@ class _Decoder:
                 yield key.value, (key, value)
 
     def _value(self, node: Node, kind: Any, key: str) -> None:
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):  # a list, or nothing
+            kind = next(part for part in typing.get_args(kind) if part is not type(None))
+            node = node._replace(kind="list", value=()) if node.kind == "scalar" and node.value is None else node
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             self.section(node, kind, key + ".")
         elif typing.get_origin(kind) is tuple:
@@ -90,9 +93,29 @@ class _Decoder:
         if node.kind != "list":
             self._mistake(node, f"{key}: expected a list, got {_seen(node)}", "write [] around it, or [] for none")
             return
-        read = [(item, self._leaf(item, kind, key)) for item in node.value]
+        each = self._entry if "entry" in _extra(kind) else self._leaf
+        read = [(item, each(item, kind, key)) for item in node.value]
         items = tuple(Item(value[0], item) for item, value in read if value)
         self.settings[key] = Setting(items, node)
+
+    def _entry(self, node: Node, kind: Any, key: str) -> tuple[Any] | None:
+        """Keys and values that are one item of a list."""
+        inner = _Decoder()
+        inner.section(node, typing.get_args(kind)[0], key + ".")
+        if inner.mistakes:
+            self.mistakes += inner.mistakes
+            return None
+        given = {
+            name.removeprefix(key + "."): tuple(item.value for item in setting.value)
+            if isinstance(setting.value, tuple)
+            else setting.value
+            for name, setting in inner.settings.items()
+        }
+        try:
+            return (_extra(kind)["entry"](given),)
+        except HiveboxError as error:
+            self._mistake(node, f"{key}: {error.what}", error.hint or error.why)
+            return None
 
     def _mapping(self, node: Node, kinds: tuple[Any, Any], key: str) -> None:
         if node.kind != "map":

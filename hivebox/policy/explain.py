@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from hivebox.policy.bounds import format_limit, key_of
-from hivebox.policy.model import Mount, Policy
+from hivebox.policy.hosts import inspection
+from hivebox.policy.model import Allow, Mount, Policy
 from hivebox.policy.syscall_groups import GROUPS, granted
 from hivebox.units import format_duration, format_size
 
@@ -88,9 +89,45 @@ def _mount(mount: Mount, origins: Mapping[str, str]) -> Fact:
 
 def _network(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
     origin = origins.get("network.mode", _DEFAULT)
-    yield Fact("network", DENIES, "every network but its own loopback", "empty network namespace", origin)
+    rules = policy.network.allow
+    if not rules:
+        yield Fact("network", DENIES, "every network but its own loopback", "empty network namespace", origin)
+    for rule in rules:
+        yield from _allow(rule, origins.get(f"network.allow.{rule.text()}", origin))
+    if rules:
+        text = "every other name, address, port and protocol; each attempt is reported"
+        mechanism = "empty network namespace; a relay outside resolves and connects"
+        yield Fact("network", DENIES, text, mechanism, origin)
+        text = "private, link-local and metadata addresses, and this host's own, behind a name"
+        yield Fact("network", DENIES, text, "the relay, unless a rule names the address", _ALWAYS)
     if "socket" not in granted(policy.syscalls):
         yield Fact("network", DENIES, "opening sockets, even to itself", "seccomp", _group_origin(policy, origins))
+
+
+_LOOKS = {
+    "tls": "; the ClientHello must name it",
+    "head": "; the request must be for it",
+    "watch": "",
+    "nothing": "; NO CHECK that it is meant",
+}
+
+
+def _allow(rule: Allow, origin: str) -> Iterator[Fact]:
+    """What one rule opens, and what bounds it."""
+    place = "this host's own loopback" if rule.host_loopback else rule.host or f"the address {rule.cidr}"
+    for port in rule.ports:
+        looks = _LOOKS[inspection(rule, port)] if rule.host and rule.protocol == "tcp" else ""
+        text = f"reaches {place} at {rule.protocol} port {port}{looks}"
+        if rule.host_loopback:
+            text += f", as {rule.host}"
+        yield Fact("network", GRANTS, text, "relay outside, by its own look-up of the name", origin)
+    for what, value in (
+        ("bytes in both directions", format_size(rule.max_bytes) if rule.max_bytes else ""),
+        ("a second", format_size(rule.rate_bytes_s) if rule.rate_bytes_s else ""),
+        ("connections at once", str(rule.max_connections) if rule.max_connections else ""),
+    ):
+        if value:
+            yield Fact("network", LIMITS, f"{place}: {value} {what}", "relay", origin)
 
 
 # What a reader asks about first, and the call that decides it.
@@ -230,6 +267,8 @@ def _security_policy(policy: Policy) -> Iterator[Fact]:
     limits = {f"limits.{key_of(field)}": format_limit(field, most) for field, most in bounds.limits}
     lists = {
         "rootfs.recipes": bounds.recipes,
+        "network.hosts": bounds.hosts,
+        "network.cidrs": bounds.cidrs,
         "syscalls.groups": bounds.groups,
         "syscalls.calls": bounds.calls,
         "filesystem.read_only": bounds.read_only,
@@ -240,6 +279,8 @@ def _security_policy(policy: Policy) -> Iterator[Fact]:
     }
     for key, place in bounds.origins:
         most = limits.get(key) or (
-            "false" if key == "filesystem.work_exec" else ", ".join(lists.get(key) or ("nothing",))
+            "false"
+            if key in ("filesystem.work_exec", "network.host_loopback")
+            else ", ".join(lists.get(key) or ("nothing",))
         )
         yield Fact("security-policy", LIMITS, f"{key}: at most {most}", "checked before the run starts", place)

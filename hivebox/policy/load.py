@@ -17,7 +17,7 @@ from hivebox.errors import HiveboxError, ProfileError, from_os_error
 from hivebox.locations import config_dirs, make_private_dir, shipped_dir, state_dir
 from hivebox.policy.bounds import LIMIT_RANGES, enforce_bounds, format_limit, key_of
 from hivebox.policy.grants import check_grants
-from hivebox.policy.model import Limits, Mount, Policy, policy_from_plain, policy_to_plain
+from hivebox.policy.model import Allow, Limits, Mount, Network, Policy, policy_from_plain, policy_to_plain
 from hivebox.policy.sources import Source, unchanged
 
 TYPE_CHECKING = False
@@ -64,9 +64,11 @@ def override(
     env_set: tuple[tuple[str, str], ...] = (),
     env_pass: tuple[str, ...] = (),
     interpreter: str = "",
+    allow: tuple[Allow, ...] = (),
 ) -> Policy:
     """The policy with what the command line (or a program) asks for: ``limits`` by field of ``Limits``, a mount in
-    place of one on the same destination, variables added. Raises ProfileError for what the bounds do not allow."""
+    place of one on the same destination, variables and network rules added. Raises ProfileError for what the bounds do
+    not allow."""
     changed: dict[str, Any] = limits or {}
     _check_limits(changed)
     for name in (*(name for name, _ in env_set), *env_pass):
@@ -82,19 +84,25 @@ def override(
             passed=tuple(dict.fromkeys((*environment.passed, *env_pass))),
         ),
         rootfs=policy.rootfs._replace(interpreter=interpreter or policy.rootfs.interpreter),
+        network=Network("allow", _allowed(policy.network.allow, allow)) if allow else policy.network,
     )
     check_grants(result.filesystem.mounts)
-    enforce_bounds(result, _origins(changed, mounts, env_pass, interpreter))
+    enforce_bounds(result, _origins(changed, mounts, env_pass, interpreter, allow))
     return result
 
 
 def _origins(
-    limits: dict[str, float | int], mounts: tuple[Mount, ...], env_pass: tuple[str, ...], interpreter: str
+    limits: dict[str, float | int],
+    mounts: tuple[Mount, ...],
+    env_pass: tuple[str, ...],
+    interpreter: str,
+    allow: tuple[Allow, ...],
 ) -> dict[str, str]:
     keys = [f"limits.{key_of(field)}" for field in limits]
     keys += [f"filesystem.{mount.mode}.{mount.source}" for mount in mounts]
     keys += [f"environment.pass.{name}" for name in env_pass]
     keys += ["rootfs.interpreter"] if interpreter else []
+    keys += [f"network.allow.{rule.text()}" for rule in allow]
     return dict.fromkeys(keys, _COMMAND_LINE)
 
 
@@ -109,6 +117,12 @@ def _check_limits(limits: dict[str, float | int]) -> None:
             kind = "a whole number" if whole else "a number"
             span = f"from {format_limit(field, least)} to {format_limit(field, most)}"
             raise ProfileError(f"limits.{key_of(field)} cannot be {value:g}", f"expected {kind} {span}")
+
+
+def _allowed(before: tuple[Allow, ...], added: tuple[Allow, ...]) -> tuple[Allow, ...]:
+    from hivebox.policy.hosts import check_rules  # noqa: PLC0415  # few runs have any
+
+    return check_rules(tuple(dict.fromkeys((*before, *added))))
 
 
 def check_variable(name: str) -> None:

@@ -37,10 +37,35 @@ class Filesystem(Frozen):
     work_exec: bool = False
 
 
+class Allow(Frozen):
+    """One rule of ``network: allow:``. Either ``host`` (canonical, or ``*.`` and a domain) or ``cidr`` (an address or a
+    range); ``sni`` is ``required``, ``any`` or "" (by the port: docs/profile.md#network); with ``host_loopback`` the
+    name stands for the loopback of the host itself. ``rate_bytes_s``, ``max_bytes`` and ``max_connections`` count both
+    directions of all connections under the rule; 0 sets none beyond what holds for every run."""
+
+    host: str = ""
+    cidr: str = ""
+    ports: tuple[int, ...] = ()
+    protocol: str = "tcp"
+    sni: str = ""
+    host_loopback: bool = False
+    rate_bytes_s: int = 0
+    max_bytes: int = 0
+    max_connections: int = 0
+
+    def text(self) -> str:
+        """As --allow-net spells it; reports and events name a rule so."""
+        target = self.host or (self.cidr if ":" not in self.cidr else "[{}]{}{}".format(*self.cidr.partition("/")))
+        scheme = "udp://" if self.protocol == "udp" else ""
+        return f"{scheme}{target}:{','.join(map(str, self.ports))}"
+
+
 class Network(Frozen):
-    """``network:``. ``none`` is an empty network namespace with only ``lo``."""
+    """``network:``. ``none`` is an empty network namespace with only ``lo``; ``allow`` is that and a relay outside,
+    which knows these rules. ``none`` has no rules."""
 
     mode: str = "none"
+    allow: tuple[Allow, ...] = ()
 
 
 class Syscalls(Frozen):
@@ -95,8 +120,9 @@ class Bounds(Frozen):
 
     ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
     which paths may be granted; overlay counts as read_only, and ``read_only`` includes what may be written.
-    ``groups`` bounds ``syscalls.allow`` too: a call outside them must be in ``calls``. ``required`` names controls no
-    profile may mark optional. ``origins`` says where each bound is written, as (key, "file:line").
+    ``hosts`` (patterns) and ``cidrs`` bound what a rule of ``network: allow:`` may name. ``groups`` bounds
+    ``syscalls.allow`` too: a call outside them must be in ``calls``. ``required`` names controls no profile may mark
+    optional. ``origins`` says where each bound is written, as (key, "file:line").
     """
 
     limits: tuple[tuple[str, float], ...] = ()
@@ -107,6 +133,9 @@ class Bounds(Frozen):
     recipes: tuple[str, ...] | None = None
     pass_environment: tuple[str, ...] | None = None
     work_exec: bool = True
+    hosts: tuple[str, ...] | None = None
+    cidrs: tuple[str, ...] | None = None
+    host_loopback: bool = True
     without_cgroup: tuple[str, ...] = ("refuse", "poll")
     required: tuple[str, ...] = ()
     origins: tuple[tuple[str, str], ...] = ()
@@ -140,6 +169,7 @@ def policy_to_plain(policy: Policy) -> dict[str, Any]:
     for section in ("rootfs", "filesystem", "network", "syscalls", "limits", "environment", "outputs", "bounds"):
         plain[section] = plain[section]._asdict()
     plain["filesystem"]["mounts"] = [mount._asdict() for mount in policy.filesystem.mounts]
+    plain["network"]["allow"] = [rule._asdict() for rule in policy.network.allow]
     return plain
 
 
@@ -155,12 +185,16 @@ def policy_from_plain(plain: dict[str, Any]) -> Policy:
 
     filesystem = section("filesystem")
     filesystem["mounts"] = tuple(Mount(**mount) for mount in plain["filesystem"]["mounts"])
+    network = section("network")
+    network["allow"] = tuple(
+        Allow(**{key: _tuples(value) for key, value in rule.items()}) for rule in plain["network"]["allow"]
+    )
     return Policy(
         name=plain["name"],
         description=plain["description"],
         rootfs=Rootfs(**section("rootfs")),
         filesystem=Filesystem(**filesystem),
-        network=Network(**section("network")),
+        network=Network(**network),
         syscalls=Syscalls(**section("syscalls")),
         limits=Limits(**section("limits")),
         environment=Environment(**section("environment")),

@@ -10,14 +10,16 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from hivebox.errors import ProfileError
+from hivebox.errors import HiveboxError, ProfileError
 from hivebox.locations import config_dirs, shipped_dir
 from hivebox.policy.bounds import enforce_bounds, key_of
 from hivebox.policy.decode import Item, Setting, Settings, decode
 from hivebox.policy.document import Mistake, Text
 from hivebox.policy.grants import mount_mistake
+from hivebox.policy.hosts import check_rules
 from hivebox.policy.load import is_path
 from hivebox.policy.model import (
+    Allow,
     Bounds,
     Environment,
     Filesystem,
@@ -198,7 +200,9 @@ class _Merged:
 
 
 def _item_key(item: Item) -> str:
-    """A grant goes by its source, a variable by its name."""
+    """A grant goes by its source, a variable by its name, a rule of the network as --allow-net spells it."""
+    if isinstance(item.value, Allow):
+        return item.value.text()
     return item.name or (item.value[0] if isinstance(item.value, tuple) else str(item.value))
 
 
@@ -214,7 +218,7 @@ def _policy(name: str, merged: _Merged, bounds: Bounds) -> Policy:
             mounts=tuple(mount for mount, _, _ in _mounts(merged)),
             work_exec=merged.get("filesystem.work_exec", False),
         ),
-        network=Network(mode=merged.get("network.mode", Network().mode)),
+        network=_network(merged),
         syscalls=Syscalls(
             groups=merged.values("syscalls.groups", Syscalls().groups),
             allow=merged.values("syscalls.allow"),
@@ -232,6 +236,23 @@ def _policy(name: str, merged: _Merged, bounds: Bounds) -> Policy:
         optional=merged.values("optional"),
         bounds=bounds,
     )
+
+
+def _network(merged: _Merged) -> Network:
+    """Without ``mode: allow`` there is nothing: a profile that extends one with rules can switch them off."""
+    allow: tuple[Allow, ...] = ()
+    if "network.allow" in merged.settings:
+        setting = merged.settings["network.allow"]
+        allow = tuple(dict.fromkeys(item.value for item in setting.value))
+        text = merged.texts["network.allow"]
+        try:
+            check_rules(allow)
+        except HiveboxError as error:
+            raise _at(text, setting, f"network.allow: {error.what}", error.hint) from error
+        if allow and "network.mode" not in merged.settings:
+            raise _at(text, setting, "network.allow: rules without mode: allow", "write mode: allow beside them")
+    mode = merged.get("network.mode", Network().mode)
+    return Network(mode, allow if mode == "allow" else ())
 
 
 def _limits(merged: _Merged, bounds: Bounds) -> Limits:

@@ -16,8 +16,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hivebox.errors import HiveboxError
 from hivebox.policy.bounds import LIMIT_RANGES, format_limit
 from hivebox.policy.grants import path_mistake
+from hivebox.policy.hosts import check_rule, read_cidr, read_pattern, read_port
 from hivebox.policy.load import check_variable
-from hivebox.policy.model import CONTROLS, Limits
+from hivebox.policy.model import CONTROLS, Allow, Limits
 from hivebox.policy.syscall_groups import GROUPS
 from hivebox.policy.syscall_numbers import all_names
 from hivebox.units import parse_duration, parse_size
@@ -123,8 +124,24 @@ Variable = Annotated[str, Meta(extra={"expected": "the name of a variable", "rea
 Value = Annotated[str, Meta(extra={"expected": "a text", "read": _read_value})]
 Control = Annotated[Literal["landlock"], Meta(extra={"expected": f"the name of a control: {', '.join(CONTROLS)}"})]
 WithoutCgroup = Annotated[Literal["refuse", "poll"], Meta(extra={"expected": "refuse or poll"})]
-NetworkMode = Annotated[
-    Literal["none"], Meta(extra={"expected": "none: this version has no other network than an empty one"})
+NetworkMode = Annotated[Literal["none", "allow"], Meta(extra={"expected": "none or allow"})]
+_RELAYED = "tcp or udp: nothing else is relayed, ICMP never"
+_A_PORT = "a port from 1 to 65535: each is named, there are no wildcard ports"
+HostPattern = Annotated[
+    str, Meta(extra={"expected": "a host name, as pypi.example or *.example.org", "read": read_pattern})
+]
+Cidr = Annotated[str, Meta(extra={"expected": "an address or a range, as 203.0.113.0/24", "read": read_cidr})]
+Port = Annotated[
+    int | str,
+    Meta(
+        extra_json_schema={"type": "integer", "minimum": 1, "maximum": 65535},
+        extra={"expected": _A_PORT, "read": read_port},
+    ),
+]
+Protocol = Annotated[Literal["tcp", "udp"], Meta(extra={"expected": _RELAYED})]
+Sni = Annotated[Literal["required", "any"], Meta(extra={"expected": "required or any"})]
+Rate = Annotated[
+    int | str, Meta(extra_json_schema=_SIZE, extra={"expected": "bytes a second, as 1M", "read": parse_size})
 ]
 
 
@@ -198,10 +215,34 @@ class FilesystemSection(_Section):
     work_exec: Flag | UnsetType = UNSET
 
 
+class AllowEntry(_Section):
+    """One host or range that can be reached, at these ports."""
+
+    host: HostPattern | UnsetType = UNSET
+    cidr: Cidr | UnsetType = UNSET
+    ports: tuple[Port, ...] | UnsetType = UNSET
+    protocol: Protocol | UnsetType = UNSET
+    sni: Sni | UnsetType = UNSET
+    host_loopback: Flag | UnsetType = UNSET
+    rate: Rate | UnsetType = UNSET
+    max_bytes: Size | UnsetType = UNSET
+    max_connections: Count | UnsetType = UNSET
+
+
+def read_allow(given: dict[str, Any]) -> Allow:
+    """Keys and values of one entry, each read already. Raises HiveboxError."""
+    fields = {{"rate": "rate_bytes_s"}.get(key, key): value for key, value in given.items()}
+    return check_rule(Allow(**{**fields, "ports": tuple(dict.fromkeys(given.get("ports", ())))}))
+
+
+_ALLOW = Meta(extra={"expected": "host or cidr, and ports", "entry": read_allow})
+
+
 class NetworkSection(_Section):
-    """What can be reached."""
+    """What can be reached. ``allow: null`` is an empty list."""
 
     mode: NetworkMode | UnsetType = UNSET
+    allow: tuple[Annotated[AllowEntry, _ALLOW], ...] | UnsetType | None = UNSET
 
 
 class SyscallsSection(_Section):
@@ -285,6 +326,14 @@ class BoundedSyscalls(_Section):
     calls: tuple[Call, ...] | UnsetType = UNSET
 
 
+class BoundedNetwork(_Section):
+    """The hosts and ranges that rules may name, and whether one may name this host's own loopback."""
+
+    hosts: tuple[HostPattern, ...] | UnsetType = UNSET
+    cidrs: tuple[Cidr, ...] | UnsetType = UNSET
+    host_loopback: Flag | UnsetType = UNSET
+
+
 class BoundedLimits(_Section):
     """The most of each limit, and what may happen where there is no control group."""
 
@@ -316,6 +365,7 @@ class SecurityPolicyDocument(_Section):
 
     rootfs: BoundedRootfs | UnsetType = UNSET
     filesystem: BoundedFilesystem | UnsetType = UNSET
+    network: BoundedNetwork | UnsetType = UNSET
     syscalls: BoundedSyscalls | UnsetType = UNSET
     limits: BoundedLimits | UnsetType = UNSET
     environment: BoundedEnvironment | UnsetType = UNSET

@@ -12,6 +12,7 @@ from hivebox.policy.bounds import key_of
 from hivebox.policy.decode import Setting, Settings, decode
 from hivebox.policy.document import Text
 from hivebox.policy.grants import is_within
+from hivebox.policy.hosts import covers, covers_range
 from hivebox.policy.model import Bounds, Limits
 from hivebox.policy.schema import SecurityPolicyDocument
 
@@ -25,6 +26,8 @@ _LIST_FIELDS = {
     "limits.without_cgroup": "without_cgroup",
 }
 _PATH_FIELDS = {"filesystem.read_only": "read_only", "filesystem.read_write": "read_write"}
+_NETWORK_FIELDS = {"network.hosts": "hosts", "network.cidrs": "cidrs"}
+_FLAGS = {"filesystem.work_exec": "work_exec", "network.host_loopback": "host_loopback"}
 _LIMIT_FIELDS = {f"limits.{key_of(field)}": field for field in Limits._fields if field != "without_cgroup"}
 
 
@@ -52,8 +55,8 @@ def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
             if setting.value >= limits.get(field, float("inf")):
                 continue  # another file allows less, and is the one to name
             limits[field] = setting.value
-        elif key == "filesystem.work_exec":
-            fields["work_exec"] = bounds.work_exec and setting.value
+        elif key in _FLAGS:
+            fields[_FLAGS[key]] = getattr(bounds, _FLAGS[key]) and setting.value
         else:
             place = f"{origins[key]} and {place}" if key in origins else place
             _narrow_list(fields, key, tuple(item.value for item in setting.value))
@@ -62,9 +65,14 @@ def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
 
 
 def _closed(settings: Settings) -> Settings:
-    """A file that bounds what may be read and says nothing of writing means that nothing may be written, and one that
-    bounds the groups means that no call outside them may be granted: the way around a bound is closed with it."""
+    """A file that bounds what may be read and says nothing of writing means that nothing may be written, one that
+    bounds the groups that no call outside them may be granted, and one that bounds hosts or ranges of the network that
+    nothing else of it may be named: the way around a bound is closed with it."""
     closed = dict(settings)
+    named = [key for key in ("network.hosts", "network.cidrs") if key in closed]
+    for key, nothing in (("network.hosts", ()), ("network.cidrs", ()), ("network.host_loopback", False)):
+        if named and key not in closed:
+            closed[key] = Setting(nothing, closed[named[0]].node)
     for bound, around in (("filesystem.read_only", "filesystem.read_write"), ("syscalls.groups", "syscalls.calls")):
         if bound in closed and around not in closed:
             closed[around] = Setting((), closed[bound].node)
@@ -78,21 +86,23 @@ def _narrow_list(fields: dict[str, Any], key: str, names: tuple[str, ...]) -> No
     if key == "required":
         fields["required"] = _unique((*fields["required"], *names))
         return
-    field = _LIST_FIELDS.get(key) or _PATH_FIELDS[key]
+    field = _LIST_FIELDS.get(key) or _NETWORK_FIELDS.get(key) or _PATH_FIELDS[key]
     before = fields[field]
     if before is None:
         fields[field] = _unique(names)
     elif key in _PATH_FIELDS:
-        fields[field] = _common_directories(before, names)
+        fields[field] = _common(before, names, lambda outer, inner: is_within(inner, outer))
+    elif key in _NETWORK_FIELDS:
+        fields[field] = _common(before, names, covers if field == "hosts" else covers_range)
     else:
         fields[field] = tuple(name for name in before if name in names)
 
 
-def _common_directories(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    """The directories that are below one of each."""
-    below = [path for path in some if any(is_within(path, other) for other in others)]
-    below += [path for path in others if any(is_within(path, other) for other in some)]
-    return _unique(below)
+def _common(some: tuple[str, ...], others: tuple[str, ...], covers: Callable[[str, str], bool]) -> tuple[str, ...]:
+    """The directories, hosts or ranges that lie in one of each."""
+    inside = [name for name in some if any(covers(other, name) for other in others)]
+    inside += [name for name in others if any(covers(other, name) for other in some)]
+    return _unique(inside)
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hivebox.policy.bounds import OFF_FIELDS, key_of
-from hivebox.policy.model import Policy
+from hivebox.policy.model import Allow, Policy
 
 # What needs no quotes: words, and numbers with a unit.
 _PLAIN = re.compile(r"[a-z_]+|[0-9.]+[KMGTs]")
@@ -40,7 +40,10 @@ def _sections(policy: Policy) -> dict[str, Any]:
         "description": policy.description,
         "rootfs": {key: value for key, value in policy.rootfs._asdict().items() if value},
         "filesystem": {**grants, "work_exec": policy.filesystem.work_exec},
-        "network": policy.network._asdict(),
+        "network": {
+            "mode": policy.network.mode,
+            "allow": [(rule.text(), _rule(rule)) for rule in policy.network.allow],
+        },
         "syscalls": {
             **{key: [(name, name) for name in getattr(syscalls, key)] for key in ("groups", "allow", "deny")},
             "kill_after": syscalls.kill_after,
@@ -53,6 +56,14 @@ def _sections(policy: Policy) -> dict[str, Any]:
         "outputs": {key_of(field): _measure(field, value) for field, value in policy.outputs._asdict().items()},
         "optional": [(name, name) for name in policy.optional],
     }
+
+
+def _rule(rule: Allow) -> dict[str, Any]:
+    """The keys that say something."""
+    defaults = Allow()._asdict()
+    fields = {field: value for field, value in rule._asdict().items() if value != defaults[field]}
+    names = {"rate_bytes_s": "rate"}
+    return {names.get(field, field): list(value) if field == "ports" else value for field, value in fields.items()}
 
 
 def _measure(field: str, value: Any) -> Any:

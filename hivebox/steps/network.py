@@ -1,4 +1,5 @@
-"""No network: the namespace is empty but for its own loopback, which is brought up."""
+"""The network: a namespace that is empty but for its own loopback. With an allowlist, and a relay outside that knows
+it, the sandbox has listeners to which every address leads (hivebox/network/)."""
 
 from __future__ import annotations
 
@@ -6,26 +7,86 @@ import _socket
 import fcntl
 import struct
 
+from hivebox.errors import HiveboxError
+from hivebox.policy.model import Network as Values
 from hivebox.steps.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from hivebox.network.process import Relay
+
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_FINISH_S = 5.0
+_NONE = Values()
 
 
 class Network(Step):
-    """Programs that talk to themselves over 127.0.0.1 work; nothing else can be reached or even named."""
+    """Programs that talk to themselves over 127.0.0.1 work. Without rules nothing else can be reached or even named;
+    with them, what they name. A port of a rule is taken in the sandbox."""
 
     name = "network"
 
+    def __init__(self, values: Values = _NONE, run_id: str = "") -> None:
+        self._values = values
+        self._run_id = run_id
+        self._relay: Relay | None = None
+        self._listeners: Any = None
+
     def describe(self) -> dict[str, Any]:
-        return {"mode": "none", "interfaces": ["lo"]}
+        if not self._values.allow:
+            return {"mode": "none", "interfaces": ["lo"]}
+        return {"mode": "allow", "interfaces": ["lo"], "allow": [rule.text() for rule in self._values.allow]}
+
+    # -- in the supervisor ---------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        if self._values.allow:
+            # A run without rules imports none of it.
+            from hivebox.network import listeners  # noqa: PLC0415
+            from hivebox.network.process import Relay  # noqa: PLC0415
+
+            self._listeners = listeners
+            self._relay = Relay(self._run_id, self._values.allow)
+
+    def child_fds(self) -> tuple[int, ...]:
+        return (self._relay.sandbox_fd,) if self._relay else ()
+
+    def attach(self, pid: int) -> None:  # noqa: ARG002  # a descriptor is all it needs
+        if self._relay:
+            self._relay.hand_over()
+
+    def wait_ready(self) -> None:
+        """Block until the relay serves. Raises HiveboxError."""
+        if self._relay and not self._relay.wait_ready():
+            raise HiveboxError(
+                "cannot serve the network allowlist",
+                "the relay's process ended while it started",
+                "report this, with the output of `hivebox doctor`",
+            )
+
+    def finish(self) -> dict[str, Any] | None:
+        """What happened on the network, when the payload has ended; None where there are no rules."""
+        if not self._relay:
+            return None
+        lost = {"error": "the relay died, or did not answer: what happened on the network is not known"}
+        return self._relay.finish(_FINISH_S) or lost
+
+    def release(self) -> None:
+        if self._relay:
+            self._relay.close()
+            self._relay = None
 
     def apply_init(self) -> None:
-        probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-        request = struct.pack("16sH14x", b"lo", 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(probe.fileno(), _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
-        probe.close()
+        _bring_up_loopback()
+        if self._relay:
+            self._listeners.hand_over(self._values.allow, self._relay.sandbox_fd)
+
+
+def _bring_up_loopback() -> None:
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    request = struct.pack("16sH14x", b"lo", 0)
+    flags = struct.unpack("16sH14x", fcntl.ioctl(probe.fileno(), _SIOCGIFFLAGS, request))[1]
+    fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    probe.close()

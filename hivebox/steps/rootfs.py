@@ -32,6 +32,11 @@ ETC = {
     "resolv.conf": "",
     "services": "domain 53/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\nhttps 443/udp\n",
 }
+# With a network allowlist: the relay answers there.
+_ETC_NAMES = {
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "resolv.conf": "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n",
+}
 
 
 def write_file(path: str, content: bytes, mode: int = 0o444) -> None:
@@ -91,12 +96,16 @@ def _create(parent_fd: int, name: str, *, is_dir: bool) -> None:
 class Root(Step):
     """A fresh tmpfs with a synthesized /etc, /proc (own processes only, read-only: one process cannot rewrite another
     through /proc/PID/mem) and five devices: what every recipe shares.
-    ``terminals`` adds a /dev/pts of its own, for programs that run others on a pseudo-terminal."""
+    ``terminals`` adds a /dev/pts of its own, for programs that run others on a pseudo-terminal; ``names`` says that
+    there is a name server."""
 
     name = "root"
 
-    def __init__(self, identity: Identity, *, private_proc: bool = True, terminals: bool = False) -> None:
+    def __init__(
+        self, identity: Identity, *, private_proc: bool = True, terminals: bool = False, names: bool = False
+    ) -> None:
         self._terminals = terminals
+        self._etc = ETC | _ETC_NAMES if names else ETC
         self._private_proc = private_proc
         self._proc_flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC | mount.MS_RDONLY
         self._devices = tuple(Source(f"/dev/{name}", DEVICE, identity, map_owner=False) for name in _DEVICES)
@@ -122,7 +131,7 @@ class Root(Step):
         os.chdir(_STAGING)
         os.umask(0o022)
         os.mkdir("etc")
-        for name, content in ETC.items():
+        for name, content in self._etc.items():
             write_file(f"etc/{name}", content.encode())
         self._populate_dev()
         self._mount_proc()

@@ -1,0 +1,174 @@
+"""The relay's process: forked by the supervisor before there is a sandbox, a key or a ledger; gone with either.
+
+    supervisor  ── control (SOCK_STREAM) ──  relay  ── sockets (SOCK_SEQPACKET) ──  the sandbox's init
+                 <- "r": it serves                  <- the list of sockets, and they themselves
+                 -> end of stream: finish
+                 <- the summary, as JSON
+"""
+
+from __future__ import annotations
+
+import _socket
+import array
+import gc
+import os
+import resource
+import signal
+
+from hivebox import plainjson
+from hivebox.kernel import landlock, process
+from hivebox.policy.model import Allow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+MOST_SOCKETS = 250  # SCM_MAX_FD is 253
+NAME = "hivebox-net"
+_NOBODY = 65534
+_OPEN_FILES = 8192
+_MEMORY_BYTES = 512 << 20
+READY = b"r"
+
+
+def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, allow: tuple[Allow, ...]) -> NoReturn:
+    """In the new process; never returns. What goes wrong ends it, and with it the sandbox's way out."""
+    status = 1
+    try:
+        _detach(parent, (control_fd, sandbox_fd))
+        from hivebox.network import broker, configuration  # noqa: PLC0415  # here, while the sandbox mounts
+
+        served = broker.Broker(run_id, allow, configuration.read_configuration())
+        _confine()
+        served.serve(_receive(sandbox_fd))
+        _serve(served, control_fd)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _detach(parent: int, kept: tuple[int, int]) -> None:
+    """No descriptor, signal or name of the supervisor; and it ends with it."""
+    process.set_pdeathsig(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in range(3):
+        os.dup2(null_fd, number)
+    lower = 3
+    for handle in sorted(kept):
+        os.closerange(lower, handle)
+        lower = handle + 1
+    os.closerange(lower, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], lower))
+    signal.set_wakeup_fd(-1)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # a terminal sends them to all; the supervisor decides
+        signal.signal(number, signal.SIG_IGN)
+    process.set_name(NAME)
+    gc.enable()
+
+
+def _confine() -> None:
+    """It parses what a hostile script and the Internet send: no files, no capabilities, no new ones, an end to its
+    memory. As root it becomes nobody."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (_OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard), hard)
+    )
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    process.set_no_new_privs()
+    process.drop_capabilities()
+    process.set_dumpable(dumpable=False)
+    process.set_pdeathsig(signal.SIGKILL)  # a change of credentials cleared it
+    version = landlock.abi()
+    if version:
+        ruleset_fd = landlock.create_ruleset(version)
+        landlock.restrict_self(ruleset_fd)
+        os.close(ruleset_fd)
+
+
+def _receive(sandbox_fd: int) -> list[Any]:
+    """What init sent. Ends the process when init died before."""
+    from hivebox.network.broker import Bound  # noqa: PLC0415
+
+    channel = _socket.socket(fileno=sandbox_fd)
+    space = _socket.CMSG_SPACE(MOST_SOCKETS * 4)
+    data, ancillary, _flags, _address = channel.recvmsg(1 << 16, space, _socket.MSG_CMSG_CLOEXEC)
+    channel.close()
+    if not data:
+        os._exit(0)
+    handles = array.array("i")
+    for _level, _kind, content in ancillary:
+        handles.frombytes(content)
+    return [Bound(*facts, handle) for facts, handle in zip(plainjson.loads(data), handles, strict=True)]
+
+
+def _serve(served: Any, control_fd: int) -> None:
+    """Until the supervisor shuts its side down."""
+    over: list[int] = []
+    served.loop.watch(control_fd, 0x1, over.append)
+    os.write(control_fd, READY)
+    while not over:
+        served.loop.turn()
+    control = _socket.socket(fileno=control_fd)
+    control.setblocking(True)
+    view = memoryview(plainjson.dumps(served.finish()).encode())
+    while view:
+        view = view[control.send(view) :]
+
+
+class Relay:
+    """The supervisor's side. It owns the process and its end of the control socket."""
+
+    def __init__(self, run_id: str, allow: tuple[Allow, ...]) -> None:
+        """Forks. ``sandbox_fd`` is for init; the supervisor closes its copy with ``hand_over``."""
+        self._control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        ours, init_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self.sandbox_fd = init_end.detach()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            run_broker(parent, theirs.fileno(), ours.fileno(), run_id, allow)
+        theirs.close()
+        ours.close()
+
+    def hand_over(self) -> None:
+        """Init has its copy by now. Safe to call twice."""
+        if self.sandbox_fd >= 0:
+            os.close(self.sandbox_fd)
+            self.sandbox_fd = -1
+
+    def wait_ready(self) -> bool:
+        """Block until it serves; False when it died instead."""
+        return self._control.recv(1) == READY
+
+    def finish(self, timeout_s: float) -> dict[str, Any] | None:
+        """Its summary, or None when it died or does not answer."""
+        self._control.settimeout(timeout_s)
+        pieces = []
+        try:
+            self._control.shutdown(_socket.SHUT_WR)
+            while piece := self._control.recv(1 << 16):
+                pieces.append(piece)
+            summary: dict[str, Any] = plainjson.loads(b"".join(pieces))
+        except (OSError, ValueError):
+            return None
+        return summary
+
+    def close(self) -> None:
+        """Kill and reap it. Safe to call twice."""
+        self.hand_over()
+        self._control.close()
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            os.waitpid(self._pid, 0)
+            self._pid = 0

@@ -1,0 +1,99 @@
+"""The servers of world.py in one process: HTTP, HTTPS with a private CA, echo over TCP and UDP, an open proxy port that
+only greets, and one that accepts and stays silent. Each answer says which address was reached and for whom."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer, ThreadingUDPServer
+from typing import Any
+
+from tests.network.world import ECHO_PORT, OPEN_PORT, SILENT_PORT, UDP_PORT
+
+
+class _Dual:
+    address_family = socket.AF_INET6
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 2048
+
+
+class Web(_Dual, ThreadingHTTPServer):
+    pass
+
+
+class Stream(_Dual, ThreadingTCPServer):
+    pass
+
+
+class Datagram(_Dual, ThreadingUDPServer):
+    max_packet_size = 65535
+
+
+class Files(SimpleHTTPRequestHandler):
+    """A directory, /whoami, and uploads."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/whoami"):
+            self._say(f"{self.headers['Host']} at {self.request.getsockname()[0]}\n".encode())
+        else:
+            super().do_GET()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(f"{len(body)} bytes\n".encode())
+
+    def do_CONNECT(self) -> None:
+        self._say(b"connected\n")
+
+    def _say(self, text: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        sys.stderr.write(f"{self.request.getsockname()[:2]} {format % arguments}\n")
+
+
+class Echo(BaseRequestHandler):
+    def handle(self) -> None:
+        if isinstance(self.request, tuple):
+            data, reply = self.request
+            reply.sendto(data, self.client_address)
+            return
+        while data := self.request.recv(1 << 16):
+            self.request.sendall(data)
+
+
+class Silent(BaseRequestHandler):
+    def handle(self) -> None:
+        threading.Event().wait()
+
+
+def main(directory: str) -> None:
+    """Serve for ever."""
+    files = partial(Files, directory=f"{directory}/www")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{directory}/server.pem")
+    secure = Web(("::", 443), files, bind_and_activate=False)
+    secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
+    secure.server_bind()
+    secure.server_activate()
+    servers = [secure, Web(("::", 80), files), Web(("::", OPEN_PORT), files), Stream(("::", ECHO_PORT), Echo)]
+    servers += [Datagram(("::", UDP_PORT), Echo), Stream(("::", SILENT_PORT), Silent), Stream(("::", 22), Echo)]
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    Path(directory, "up").touch()
+    servers[0].serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
