@@ -95,7 +95,7 @@ def leftovers() -> set[str]:
     found = set()
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and Path(f"/proc/{entry}/comm").read_text().strip() == "hivebox-init":
+            if entry.isdigit() and Path(f"/proc/{entry}/comm").read_text().strip() in ("hivebox-init", "hivebox-net"):
                 found.add(f"process {entry}")
         except (FileNotFoundError, ProcessLookupError):
             continue

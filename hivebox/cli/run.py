@@ -283,6 +283,15 @@ def _advice(violations: tuple[Violation, ...], policy: Policy) -> list[str]:
     return ["note: no Unix sockets with names where host paths are granted, unless the profile has @unix-sockets"]
 
 
+def _refused_network(report: Report) -> list[str]:
+    """Each refusal, and for a name the line of a profile that would allow it."""
+    if not report.ending.network:
+        return []
+    from hivebox.cli.network import remarks  # noqa: PLC0415  # only after a run with rules
+
+    return remarks(report.ending.network)
+
+
 def _remarks(report: Report, policy: Policy) -> list[str]:
     """What the reader must know and cannot see from the script's own output; nothing after a plain success."""
     lines = []
@@ -299,6 +308,7 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
     hidden = len(ending.violations) - 5 + ending.violations_dropped
     if hidden > 0:
         lines.append(f"refused: {hidden} more; see hivebox audit show {report.run_id}")
+    lines += _refused_network(report)
     lines += [f"not collected: {output.path}: {output.skipped}" for output in report.files if output.skipped]
     if report.controls.get("cgroup", {}).get("backend") == "poll" and ending.cause:
         lines.append(f"note: no control group here, limits of {policy.name} were polled (hivebox doctor)")

@@ -52,6 +52,7 @@ class Broker:
         self._resolver = Resolver(self.loop, configuration)
         self._budgets = {rule: Budget(self.loop, rule) for rule in allow}
         self._connections: set[Connection] = set()
+        self.leaving: dict[Connection, None] = {}  # their client has said all; in the order in which it did
         self._datagrams: list[Listener] = []
         self._watchers: list[Watcher] = []
         self._sockets: list[socket.socket] = []
@@ -115,7 +116,12 @@ class Broker:
         most = target.rule.max_connections
         if most and self.budget(target.rule).connections >= most:
             return f"max_connections of {most} reached"
-        return f"more than {self._most} connections at once" if len(self._connections) >= self._most else ""
+        if len(self._connections) < self._most:
+            return ""
+        if not self.leaving:
+            return f"more than {self._most} connections at once"
+        next(iter(self.leaving)).close(reset=True, reason="its client had left, and room was needed")
+        return ""
 
     # -- what connections ask ------------------------------------------------------------------------------------------
 
@@ -164,3 +170,4 @@ class Broker:
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self.leaving.pop(connection, None)

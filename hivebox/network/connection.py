@@ -252,6 +252,8 @@ class Connection:
         elif sending.done and receiving.done:
             self._end("")
         else:
+            if sending.done and not receiving.done:
+                self._broker.leaving[self] = None
             looks = READ if self._inspector else 0
             head = READ if receiving.held else 0
             self._loop.change(self._client.fileno(), wanted(sending, receiving) | looks)

@@ -2,7 +2,7 @@
 
 That program checked its rules inside the script's own process, from a list of what is bad. hivebox grants from a list
 of what is needed, so most of its prohibitions hold without a word, and what it granted is granted only where the same
-thing can be enforced: a network allowlist cannot be, in this version, and so nothing of it is granted.
+thing can be enforced: a network allowlist without ports cannot be, and so nothing of it is granted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NO_ANALYSIS = "a name in the source text says little; what the code does is ref
 _FIXED = {
     "network.allowed_domains": (
         NOT_MAPPED,
-        "this version has no network allowlist: NOT granted, the script has no network at all",
+        "it names no ports: NOT granted, the script has no network; write rules under network: allow",
     ),
     "network.blocked_ports": (HOLDS, "no port outside the sandbox can be reached"),
     "filesystem.blocked_operations": (

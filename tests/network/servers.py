@@ -13,7 +13,7 @@ from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer, ThreadingUDPServer
 from typing import Any
 
-from tests.network.world import ECHO_PORT, OPEN_PORT, SILENT_PORT, UDP_PORT
+from tests.network.world import ECHO_PORT, OPEN_PORT, OTHER, SILENT_PORT, UDP_PORT, WEB, WEB6
 
 
 class _Dual:
@@ -42,7 +42,7 @@ class Files(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/whoami"):
-            self._say(f"{self.headers['Host']} at {self.request.getsockname()[0]}\n".encode())
+            self._say(f"{self.headers['Host']} at {self.request.getsockname()[0].removeprefix('::ffff:')}\n".encode())
         else:
             super().do_GET()
 
@@ -88,7 +88,9 @@ def main(directory: str) -> None:
     secure.server_bind()
     secure.server_activate()
     servers = [secure, Web(("::", 80), files), Web(("::", OPEN_PORT), files), Stream(("::", ECHO_PORT), Echo)]
-    servers += [Datagram(("::", UDP_PORT), Echo), Stream(("::", SILENT_PORT), Silent), Stream(("::", 22), Echo)]
+    # One for each address: an answer of a socket that is bound to none may come from another.
+    servers += [Datagram((address, UDP_PORT), Echo) for address in (f"::ffff:{WEB}", f"::ffff:{OTHER}", WEB6)]
+    servers += [Stream(("::", SILENT_PORT), Silent), Stream(("::", 22), Echo)]
     for server in servers[1:]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     Path(directory, "up").touch()

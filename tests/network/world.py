@@ -44,6 +44,7 @@ _SERVER_ADDRESSES = (
     *("2001:db8:2::10/64", "fd00::7/64", "2001:db8:2::20/64"),
 )
 _READY_S = 20.0
+PROFILE = str(HERE / "profile.yaml")
 
 
 class Run(NamedTuple):
@@ -112,6 +113,12 @@ class World:
         routes += ["ip route add 169.254.0.0/16 via 192.0.2.53"]
         self._shell(self._ours, "\n".join(routes))
 
+    def python(self, code: str, *rules: str, without: str = "", options: tuple[str, ...] = ()) -> Run:
+        """Run ``code`` in a sandbox with these rules; the host's Python, and what most tests import."""
+        allow = [word for rule in rules for word in ("--allow-net", rule)]
+        head = "import json, socket, ssl, struct, sys, time\n"
+        return self.run("-p", PROFILE, *allow, *options, "--", "python3", "-c", head + code, without=without)
+
     # -- using it --------------------------------------------------------------------------------------------------
 
     def serve(self, *command: str, outside: bool = False, **options: Any) -> subprocess.Popen[bytes]:
@@ -127,15 +134,17 @@ class World:
         options = {"capture_output": True, "timeout": 60, **options}
         return subprocess.run([*where, *command], check=False, **options)
 
-    def command(self, *arguments: str) -> list[str]:
-        """``hivebox ARGS...`` on the host of this world."""
-        return [*self._enter(self._ours, rootless=True), sys.executable, "-m", "hivebox", *arguments]
+    def command(self, *arguments: str, without: str = "") -> list[str]:
+        """``hivebox ARGS...`` on the host of this world; ``without`` one control (weakened.py)."""
+        module = ["tests.network.weakened", without] if without else ["hivebox"]
+        return [*self._enter(self._ours, rootless=True), sys.executable, "-m", *module, *arguments]
 
-    def run(self, *arguments: str, timeout: float = 120, **options: Any) -> Run:
+    def run(self, *arguments: str, timeout: float = 120, without: str = "", **options: Any) -> Run:
         """``hivebox run ARGS...`` with its report."""
         report = self.directory / f"report-{os.getpid()}-{time.monotonic_ns()}.json"
-        command = self.command("run", "--report", str(report), *arguments)
-        ended = subprocess.run(command, capture_output=True, timeout=timeout, check=False, **options)
+        command = self.command("run", "--report", str(report), *arguments, without=without)
+        options = {"capture_output": True, "timeout": timeout, "cwd": HERE.parents[1], **options}
+        ended = subprocess.run(command, check=False, **options)
         facts = json.loads(report.read_text()) if report.exists() and report.stat().st_size else {}
         return Run(
             ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"), facts

@@ -43,7 +43,8 @@ def rows(section: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", ["rootfs", "filesystem", "network", "syscalls", "limits", "environment", "outputs"])
 def test_each_section_has_all_its_keys(name: str) -> None:
     keys = {row[0].strip("`") for row in rows(name) if not row[0].startswith("`@")}
-    assert keys == set(SCHEMA[f"{name.capitalize()}Section"]["properties"])
+    entries = set(SCHEMA["AllowEntry"]["properties"]) if name == "network" else set()
+    assert keys == set(SCHEMA[f"{name.capitalize()}Section"]["properties"]) | entries
 
 
 def test_every_key_of_a_profile_has_a_heading() -> None:
@@ -121,7 +122,7 @@ def test_the_table_of_shipped_profiles(home: Home) -> None:
 
 def test_the_examples_load(home: Home) -> None:
     profiles = [text for before, text in blocks("yaml") if "security_policy" not in before]
-    assert len(profiles) == 2
+    assert len(profiles) == 3
     for text in profiles:
         home.profile("example", text)
         home.load("example")
@@ -144,7 +145,8 @@ def test_the_security_policy_example_has_every_key(home: Home) -> None:
         sections["LimitsSection"]["properties"]
     )
     assert {"filesystem.read_only", "filesystem.read_write", "filesystem.work_exec", "syscalls.groups", "syscalls.calls",
-            "rootfs.recipes", "environment.pass", "required"} <= stated  # fmt: skip
+            "rootfs.recipes", "environment.pass", "required", "network.hosts", "network.cidrs",
+            "network.host_loopback"} <= stated  # fmt: skip
 
 
 def test_the_transcripts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
