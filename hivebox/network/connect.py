@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hivebox.network.addresses import Address
 from hivebox.network.loop import WRITE, Loop
 
-_NEXT_AFTER_S, _LONGEST_S = 0.25, 10.0
+_NEXT_AFTER_S, _LONGEST_S = 0.25, 8.0
 _MOST_ADDRESSES = 8
 
 Done = Callable[[socket.socket | None, str, str], None]
@@ -45,7 +45,9 @@ class Connecting:
         self._left = interleave(addresses)
         self._trying: dict[int, tuple[socket.socket, str]] = {}
         self._why = "no address"
-        self._deadline = loop.after(_LONGEST_S, lambda: self._finish(None, "", "no answer within ten seconds"))
+        self._deadline = loop.after(
+            _LONGEST_S, lambda: self._finish(None, "", f"no answer within {_LONGEST_S:g} seconds")
+        )
         self._timer = loop.after(0.0, lambda: None)
         self._next()
 

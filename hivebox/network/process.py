@@ -1,9 +1,9 @@
 """The relay's process: forked by the supervisor before there is a sandbox, a key or a ledger; gone with either.
 
-    supervisor  ── control (SOCK_STREAM) ──  relay  ── sockets (SOCK_SEQPACKET) ──  the sandbox's init
-                 <- "r": it serves                  <- the list of sockets, and they themselves
-                 -> end of stream: finish
-                 <- the summary, as JSON
+supervisor  ── control (SOCK_STREAM) ──  relay  ── sockets (SOCK_SEQPACKET) ──  the sandbox's init
+             <- "r": it serves                  <- the list of sockets, and they themselves
+             -> end of stream: finish
+             <- the summary, as JSON
 """
 
 from __future__ import annotations

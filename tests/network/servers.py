@@ -3,13 +3,13 @@ only greets, and one that accepts and stays silent. Each answer says which addre
 
 from __future__ import annotations
 
+import resource
 import socket
 import ssl
 import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer, ThreadingUDPServer
 from typing import Any
 
@@ -73,9 +73,11 @@ class Echo(BaseRequestHandler):
             self.request.sendall(data)
 
 
-class Silent(BaseRequestHandler):
-    def handle(self) -> None:
-        threading.Event().wait()
+def stay_silent(listener: socket.socket) -> None:
+    """Accept, and keep what was accepted."""
+    kept = []
+    while True:
+        kept.append(listener.accept()[0])
 
 
 def main(directory: str) -> None:
@@ -90,10 +92,12 @@ def main(directory: str) -> None:
     servers = [secure, Web(("::", 80), files), Web(("::", OPEN_PORT), files), Stream(("::", ECHO_PORT), Echo)]
     # One for each address: an answer of a socket that is bound to none may come from another.
     servers += [Datagram((address, UDP_PORT), Echo) for address in (f"::ffff:{WEB}", f"::ffff:{OTHER}", WEB6)]
-    servers += [Stream(("::", SILENT_PORT), Silent), Stream(("::", 22), Echo)]
+    servers += [Stream(("::", 22), Echo)]
     for server in servers[1:]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    Path(directory, "up").touch()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    silent = socket.create_server(("::", SILENT_PORT), family=socket.AF_INET6, dualstack_ipv6=True, backlog=2048)
+    threading.Thread(target=stay_silent, args=(silent,), daemon=True).start()
     servers[0].serve_forever()
 
 

@@ -8,7 +8,7 @@ from tests.network.world import DNS, ECHO_PORT, OTHER, PROFILE, SILENT_PORT, UDP
 
 ECHO = f"""
 def echo(host, port={ECHO_PORT}, size=100):
-    with socket.create_connection((host, port), 10) as client:
+    with socket.create_connection((host, port), 20) as client:
         client.sendall(b"x" * size)
         client.shutdown(socket.SHUT_WR)
         got = 0
@@ -170,7 +170,7 @@ def test_failures_are_prompt(world: World) -> None:
 start = time.monotonic()
 for host in ("dead.example", "nothing.wild.example"):
     attempt(echo, host, 7000)
-print(time.monotonic() - start < 15)
+print(time.monotonic() - start < 40)
 """
     )
     run = world.python(code, f"dead.example:{ECHO_PORT}", f"*.wild.example:{ECHO_PORT}")

@@ -542,7 +542,6 @@ print(server.recv(1000)[3] & 15)
 def test_a_flood_of_connections_starves_nobody(world: World) -> None:
     """Ten thousand, of which no more than 1024 are held; the clock and an honest connection go on."""
     code = f"""
-import resource
 start = time.monotonic()
 held, refused = [], 0
 for _ in range(10_000):
@@ -552,12 +551,12 @@ for _ in range(10_000):
     held.append(client)
     if len(held) > 900:
         held.pop(0).close()
-print("done", time.monotonic() - start < 40)
+print("done", time.monotonic() - start < 80)
 held.clear()
 time.sleep(0.5)
 print(tcp("pypi.example", {ECHO_PORT}, b"x"))
 """.replace("ADDRESS", "socket.gethostbyname('six.example')")
-    run = world.python(TRY + code, ALLOWED, f"six.example:{SILENT_PORT}")
+    run = world.python(TRY + code, ALLOWED, f"six.example:{SILENT_PORT}", options=("--timeout", "100s"))
     assert run.out == "done True\nb'x'\n", (run.out, run.err)
 
 

@@ -212,7 +212,7 @@ class TestImport:
         assert home.load(str(home.profile("new", captured.out))).limits.wall_time_s == 9.0
         assert "execution.timeout_seconds   9\n" in captured.err
         assert "mapped to limits.wall_time: 9s" in captured.err
-        assert "not mapped: this version has no network allowlist: NOT granted" in captured.err
+        assert "not mapped: it names no ports: NOT granted" in captured.err
         assert captured.err.endswith("2 keys and items: 1 mapped, 1 not\n")
 
     def test_a_missing_file(self, home: Home, capsys: Captured) -> None:
