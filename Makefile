@@ -22,3 +22,4 @@ bench: setup
 	.venv/bin/python scripts/bench_audit.py
 bench-audit: setup
 	.venv/bin/python scripts/bench_audit.py --million
+	.venv/bin/python scripts/bench_network.py

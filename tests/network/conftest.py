@@ -35,9 +35,14 @@ def made_world(*, web: bool = True) -> Iterator[World]:
     try:
         made.serve(
             *("/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"),
-            *("--user=root", "--group=root", "--log-queries=extra", f"--log-facility={directory}/dns.log"),
+            *(
+                *(("--user=root", "--group=root") if made.is_root else ()),
+                "--log-queries=extra",
+                f"--log-facility={directory}/dns.log",
+            ),
             *(f"--listen-address={DNS}", "--bind-interfaces", "--pid-file=", f"--local-ttl={0 if web else 60}"),
             *("--address=/.example/", *_names_for_dnsmasq()),
+            rootless=True,
             stderr=subprocess.DEVNULL,
         )
         made.wait_for(DNS, 53)

@@ -107,6 +107,7 @@ class World:
         self._shell(self._ours, "\n".join(script))
         script = ["ip link set lo up", "ip link set in up", f"ip addr add {DNS}/24 dev in"]
         script += ["ip -6 addr add 2001:db8:1::53/64 dev in nodad"]
+        script += ["echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start"]
         script += [f"ip addr add {address} dev in {'nodad' if ':' in address else ''}" for address in _SERVER_ADDRESSES]
         self._shell(self._theirs, "\n".join(script))
         routes = [f"ip route add default via {DNS}", "ip -6 route add default via 2001:db8:1::53"]
@@ -121,9 +122,12 @@ class World:
 
     # -- using it --------------------------------------------------------------------------------------------------
 
-    def serve(self, *command: str, outside: bool = False, **options: Any) -> subprocess.Popen[bytes]:
-        """Start something among the servers; ``outside``: where hivebox runs."""
-        where = self._enter(self._ours if outside else self._theirs)
+    def serve(
+        self, *command: str, outside: bool = False, rootless: bool = False, **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start something among the servers; ``outside``: where hivebox runs. ``rootless`` is for what would change its
+        user if it were root, which the root of a user namespace cannot."""
+        where = self._enter(self._ours if outside else self._theirs, rootless=rootless)
         process = subprocess.Popen([*where, *command], **options)
         self._processes.append(process)
         return process
