@@ -144,9 +144,9 @@ class TestOwnScope:
 def abandoned(parent: str, change: str = "") -> str:
     """A group whose supervisor has died. ``change`` makes a lie of its name."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    name = f"hivebox.{process.pid}.{cgroup.start_time(process.pid)}.{cgroup.pid_namespace()}.test"
+    name = f"hivebox.{process.pid}.{cgroup.start_time(process.pid)}.{cgroup.namespaces()}.test"
     process.communicate()
-    path = f"{parent}/{change.format(name=name, namespace=cgroup.pid_namespace()) if change else name}"
+    path = f"{parent}/{change.format(name=name, namespace=cgroup.namespaces()) if change else name}"
     os.mkdir(path)
     return path
 
@@ -213,10 +213,36 @@ def test_the_reaper_does_not_touch_a_name_that_hivebox_does_not_give(parent: str
 
 
 def test_the_reaper_does_not_judge_pids_of_another_namespace(parent: str) -> None:
-    path = f"{parent}/hivebox.4194303.1.{cgroup.pid_namespace() + 1}.test"
+    path = f"{parent}/hivebox.4194303.1.{cgroup.namespaces()}1.test"
     os.mkdir(path)
     reap(parent)
     assert os.path.exists(path)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        ("--time", "--boottime", "100000"),  # /proc shifts every start time
+        ("--pid", "--fork"),  # /proc stays that of the outer PID namespace
+    ],
+)
+def test_the_reaper_does_not_judge_from_another_namespace(parent: str, elsewhere: tuple[str, ...]) -> None:
+    path = f"{parent}/{cgroup.group_name('test')}"
+    os.mkdir(path)
+    script = "import sys; from hivebox.kernel.cgroup.reap import reap; reap(sys.argv[1])"
+    subprocess.run(["unshare", *elsewhere, sys.executable, "-c", script, parent], check=True)
+    assert os.path.exists(path)
+
+
+@pytest.mark.root
+def test_a_group_made_under_a_foreign_proc_is_never_judged() -> None:
+    """There /proc/PID/stat is of another process, which may end while the supervisor lives."""
+    script = "from hivebox.kernel import cgroup; print(cgroup.group_name('test'))"
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", script]
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert name.startswith("hivebox.1.")
+    assert name.endswith("..test")
 
 
 @pytest.mark.root
@@ -229,7 +255,7 @@ def test_the_reaper_does_not_touch_another_users_group(parent: str) -> None:
 
 def test_a_reused_pid_is_another_supervisor(parent: str) -> None:
     pid = os.getpid()
-    path = f"{parent}/hivebox.{pid}.{int(cgroup.start_time(pid)) - 1}.{cgroup.pid_namespace()}.test"
+    path = f"{parent}/hivebox.{pid}.{int(cgroup.start_time(pid)) - 1}.{cgroup.namespaces()}.test"
     os.mkdir(path)
     reap(parent)
     assert not os.path.exists(path)

@@ -13,7 +13,7 @@ Only the module of the way taken is imported. ``make`` is called before the sand
 is when a scope can be asked for. The payload joins by writing ``0`` into descriptors that the supervisor opened: the
 kernel judges by who opened them, and the path need not exist in the sandbox.
 
-Groups are called ``hivebox.PID.START.NAMESPACE.RUN`` after the supervisor that made them, so that a later hivebox can
+Groups are called ``hivebox.PID.START.NAMESPACES.RUN`` after the supervisor that made them, so that a later hivebox can
 remove what a killed one left behind (``reap``). Killing is the PID namespace's business, which cannot miss a process:
 see docs/architecture.md#killing.
 """
@@ -206,15 +206,25 @@ def start_time(pid: int) -> str:
         return ""
 
 
-def pid_namespace() -> int:
-    """Where pids, as in a group's name, mean what they mean to us."""
-    return os.stat("/proc/self/ns/pid").st_ino
+def namespaces() -> str:
+    """Where pids and start times, as in a group's name, mean what they mean to us: /proc shifts start times by the
+    reader's time namespace (time_namespaces(7)). "" where /proc is that of another PID namespace and tells neither."""
+    if os.readlink("/proc/self") != str(os.getpid()):
+        return ""
+    return "-".join(_namespace(kind) for kind in ("pid", "time"))
+
+
+def _namespace(kind: str) -> str:
+    try:
+        return str(os.stat(f"/proc/self/ns/{kind}").st_ino)
+    except FileNotFoundError:  # time: since Linux 5.6
+        return "0"
 
 
 def group_name(run_id: str) -> str:
     """The name of a group that this process makes."""
     pid = os.getpid()
-    return f"{PREFIX}{pid}.{start_time(pid)}.{pid_namespace()}.{run_id}"
+    return f"{PREFIX}{pid}.{start_time(pid)}.{namespaces()}.{run_id}"
 
 
 def own_groups() -> dict[str, str]:

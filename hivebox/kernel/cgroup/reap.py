@@ -1,7 +1,7 @@
 """Removing the groups of supervisors that died without doing so.
 
 A group says in its name who made it: a pid, that process's start time (so a reused pid is another process), and the
-PID namespace in which the two mean anything. Groups of another namespace, of another user, or with a name that no
+PID and time namespaces in which the two mean anything. Groups of others, of another user, or with a name that no
 hivebox gives, are not touched: whoever shares our parent may call its own groups anything. The sandbox of a dead
 supervisor is dead or dying (PDEATHSIG), so killing what is left is a last resort.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from hivebox.kernel.cgroup import PREFIX, pid_namespace, read, remove, start_time, write
+from hivebox.kernel.cgroup import PREFIX, namespaces, read, remove, start_time, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ _GONE_OR_NOT_OURS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EBUSY}
 def reap(*parents: str) -> None:
     """Everything abandoned in these directories. A run's v1 groups need not all be beside ours: each hierarchy has its
     own place for us."""
-    namespace = pid_namespace()
+    ours = namespaces()
     abandoned: dict[str, bool] = {}  # by name, which is the same in every hierarchy
     for parent in parents:
         for name in os.listdir(parent):
             if name not in abandoned:
-                abandoned[name] = _is_abandoned(name, namespace)
+                abandoned[name] = _is_abandoned(name, ours)
             if abandoned[name]:
                 _remove(f"{parent}/{name}")
 
 
-def _is_abandoned(name: str, namespace: int) -> bool:
+def _is_abandoned(name: str, ours: str) -> bool:
     parts = name.split(".")
-    if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:4]):
+    if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:3]):
         return False
-    return int(parts[3]) == namespace and start_time(int(parts[1])) != parts[2]
+    return ours != "" and parts[3] == ours and start_time(int(parts[1])) != parts[2]
 
 
 def _is_number(text: str) -> bool:
