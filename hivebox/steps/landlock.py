@@ -30,7 +30,7 @@ _DEVICE = landlock.READ_FILE | landlock.WRITE_FILE
 class Landlock(Step):
     """Read and execute in the root, everything but device nodes in the sandbox's own tmpfs. A read-write grant is
     a directory of the host: no FIFO and no socket may be left there, since a host program that opens one hangs or
-    is spoken to. The work directory is executable only when the policy says so."""
+    is spoken to, so none can be made in what holds such a grant either. The work directory is executable only when the policy says so."""
 
     name = "landlock"
 
@@ -59,7 +59,13 @@ class Landlock(Step):
         for grant in self._mounts:
             rights = {"read_only": _READ, "read_write": _READ | _CHANGE, "overlay": _READ | _CHANGE | _SPECIAL}
             rules.append((grant.dest, rights[grant.mode]))
+        rules = [(path, rights & ~_SPECIAL if self._holds_host_directory(path) else rights) for path, rights in rules]
         return tuple((path, rights & known) for path, rights in rules if rights & known)
+
+    def _holds_host_directory(self, path: str) -> bool:
+        """A rule is for everything below its path, other mounts included: a grant at /tmp/x would get /tmp's rights."""
+        grants = (grant.dest for grant in self._mounts if grant.mode == "read_write")
+        return any(dest.startswith(path.rstrip("/") + "/") for dest in grants)
 
     def apply_payload(self) -> None:
         ruleset_fd = landlock.create_ruleset(self.abi)

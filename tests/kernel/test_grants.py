@@ -80,6 +80,16 @@ def test_a_grant_inside_the_work_directory(runner: Runner, data: Path) -> None:
     assert shell(runner, "cat /work/in/file", granting("read_only", data, "/work/in")) == (0, "content")
 
 
+@pytest.mark.parametrize("top", ["/tmp", "/work", "/dev/shm"])  # noqa: S108
+def test_no_fifo_is_left_in_a_grant_inside_a_directory_where_fifos_are_allowed(
+    runner: Runner, data: Path, top: str
+) -> None:
+    code, said = shell(runner, f"mkfifo {top}/in/trap", granting("read_write", data, f"{top}/in"))
+    assert code != 0
+    assert "denied" in said
+    assert not (data / "trap").exists()
+
+
 def test_nested_grants_are_mounted_outermost_first(runner: Runner, data: Path, scratch: Path) -> None:
     (scratch / "inner").mkdir()
     (scratch / "inner" / "i").write_text("inner")
