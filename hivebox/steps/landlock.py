@@ -30,7 +30,8 @@ _DEVICE = landlock.READ_FILE | landlock.WRITE_FILE
 class Landlock(Step):
     """Read and execute in the root, everything but device nodes in the sandbox's own tmpfs. A read-write grant is
     a directory of the host: no FIFO and no socket may be left there, since a host program that opens one hangs or
-    is spoken to, so none can be made in what holds such a grant either. The work directory is executable only when the policy says so."""
+    is spoken to, so none can be made in what holds such a grant either. The work directory is executable
+    only when the policy says so."""
 
     name = "landlock"
 

@@ -80,7 +80,7 @@ def test_a_grant_inside_the_work_directory(runner: Runner, data: Path) -> None:
     assert shell(runner, "cat /work/in/file", granting("read_only", data, "/work/in")) == (0, "content")
 
 
-@pytest.mark.parametrize("top", ["/tmp", "/work", "/dev/shm"])  # noqa: S108
+@pytest.mark.parametrize("top", ["/tmp", "/work", "/dev/shm"])
 def test_no_fifo_is_left_in_a_grant_inside_a_directory_where_fifos_are_allowed(
     runner: Runner, data: Path, top: str
 ) -> None:
