@@ -6,6 +6,7 @@ A Flow is one direction. It owns a pipe only while something is in it, so that i
 from __future__ import annotations
 
 import fcntl
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -178,7 +179,11 @@ class Flow:
     def _pass_end_on(self) -> None:
         if self.ended and not self.done and not self.writes:
             self.done = True
-            self._sink.shutdown(socket.SHUT_WR)
+            try:
+                self._sink.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                if error.errno != errno.ENOTCONN:  # it has gone by itself, and needs no word of ours
+                    raise
 
     def _pause(self, allowance: int) -> None:
         if allowance < 0:
