@@ -5,8 +5,8 @@ A Flow is one direction. It owns a pipe only while something is in it, so that i
 
 from __future__ import annotations
 
-import fcntl
 import errno
+import fcntl
 import os
 import socket
 from collections.abc import Callable
