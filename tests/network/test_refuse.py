@@ -418,7 +418,8 @@ def test_a_request_for_the_host_passes(world: World) -> None:
     code = "attempt(tcp, 'pypi.example', 80)"
     run = world.python(TRY + code, "pypi.example:80")
     assert breached(run), (run.out, run.network)  # which it is not
-    assert run.network["connections"][0]["reason"] == ""
+    (connection,) = run.network["connections"]
+    assert "not verified" not in connection["reason"]  # who ends first, client or run, is a race
 
 
 def test_being_led_on_by_a_proxy_is_recorded(world: World) -> None:
