@@ -27,9 +27,14 @@ def interleave(addresses: tuple[Address, ...]) -> list[Address]:
 
 
 def is_own(address: Address) -> bool:
-    """Whether it is one of this host's: the kernel then sends from the address itself. Sends nothing."""
+    """Whether it is one of this host's: the kernel then sends from the address itself. Sends nothing. True where that
+    cannot be found out."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+    try:
+        opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        return error.errno != errno.EAFNOSUPPORT
+    with opened as probe:
         try:
             probe.connect((str(address), 9))
         except OSError:
@@ -69,7 +74,11 @@ class Connecting:
         address = self._left.pop(0)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self._timer = self._loop.after(_NEXT_AFTER_S, self._next)
-        attempt = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            attempt = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            self._failed(error.errno or 0)
+            return
         number = attempt.connect_ex((str(address), self._port))
         if number not in {0, errno.EINPROGRESS}:
             attempt.close()

@@ -128,7 +128,11 @@ class _Exchange:
         address = addresses[0]
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self._address = str(address)
-        outside = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            outside = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            self.close(reason_of(error))
+            return
         try:
             outside.connect((self._address, self._target.port))  # what others send is not for us
         except OSError as error:

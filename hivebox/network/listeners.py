@@ -68,6 +68,8 @@ def _bind(family: int, protocol: str, address: str, port: int) -> _socket.socket
     elif protocol == "udp":
         bound.setsockopt(_socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
         bound.setsockopt(_socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)  # answers come from any address
+    if port == _DNS_PORT:  # a rule for it, beside the name server's own: below 1024 the script cannot join them
+        bound.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
     bound.bind((address, port))
     if protocol == "tcp":
         bound.listen(_BACKLOG)

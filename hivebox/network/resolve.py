@@ -135,10 +135,10 @@ class _Exchange:
         self.close()
         family = socket.AF_INET6 if len(self._server) == 4 else socket.AF_INET
         self._number = int.from_bytes(os.urandom(2), "big")
-        self._socket = connection = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._timer = self._loop.after(self._timeout_s, self.start)
         message = dns.question(self._number, self._name, self._kind)
         try:
+            self._socket = connection = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            self._timer = self._loop.after(self._timeout_s, self.start)
             if kind == socket.SOCK_DGRAM:
                 connection.connect(self._server)
                 connection.send(message)

@@ -128,6 +128,24 @@ for host in ("{WEB}", "{WEB6}", "pypi.example", "four.example", "{OTHER}"):
     assert run.refused() == {("connect", OTHER, UDP_PORT), ("connect", "four.example", UDP_PORT)}
 
 
+def test_another_name_server_beside_the_sandboxs_own(world: World) -> None:
+    code = f"""
+def ask(server, name, kind):
+    question = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0)
+    question += b"".join(bytes((len(part),)) + part for part in name.split(b".")) + b"\\0\\0\\1\\0\\1"
+    client = socket.socket(socket.AF_INET, kind)
+    client.settimeout(5)
+    client.connect((server, 53))
+    client.send(question if kind == socket.SOCK_DGRAM else len(question).to_bytes(2, "big") + question)
+    answer = client.recv(1000)[0 if kind == socket.SOCK_DGRAM else 2:]
+    return answer[3] & 15
+for server in ("{DNS}", "127.0.0.1"):
+    print([ask(server, name, kind) for name in (b"pypi.example", b"other.example") for kind in (1, 2)])
+"""
+    run = world.python(code, f"udp://{DNS}:53", f"{DNS}:53", f"pypi.example:{ECHO_PORT}")
+    assert run.out == "[0, 0, 0, 0]\n[0, 0, 3, 3]\n", (run.out, run.err, run.network)
+
+
 def test_the_loopback_of_the_host_only_by_its_rule(world: World) -> None:
     serve = "import socket\ns = socket.create_server(('127.0.0.1', 5432))\nwhile True:\n s.accept()[0].sendall(b'db')"
     server = world.serve("python3", "-c", serve, outside=True)

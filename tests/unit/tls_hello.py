@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import struct
 
@@ -31,6 +32,7 @@ def hello(name: str, *more: tuple[int, bytes]) -> bytes:
     return records(message((0, server_name(name.encode())), *more))
 
 
+@functools.cache
 def openssl_hello(name: str | None) -> bytes:
     """What a real client sends."""
     context = ssl.create_default_context()
