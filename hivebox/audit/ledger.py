@@ -186,6 +186,8 @@ def _dead(found: place.Place) -> list[Entry]:
 
 
 def _last_before(opened: journal.Journal) -> tuple[int, str]:
+    if not any(name.startswith("segment-") for name in os.listdir(opened.dir_fd)):
+        return -1, statement.FIRST_PREV
     from hivebox.audit import segments  # noqa: PLC0415  # only where the state has to be rebuilt
 
     return segments.last_before(os.path.dirname(opened.path))
