@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 
 from hivebox.audit.journal import Journal, lock, write_error
 from hivebox.audit.statement import boot_id
 from hivebox.errors import HiveboxError
 
 NAME = "commit"
+_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.002
 
 
 def open_commit(dir_fd: int) -> int:
@@ -32,8 +34,7 @@ def commit(journal: Journal, start: int, lines: bytes, deadline_s: float) -> Non
     HiveboxError, and then they are not in the ledger."""
     fd = open_commit(journal.dir_fd)
     try:
-        lock(fd, fcntl.LOCK_EX, journal.path, deadline_s)
-        synced = _read_mark(fd, journal)
+        synced = _lead_or_follow(fd, journal, start + len(lines), deadline_s)
         if journal.read(start, start + len(lines)) != lines:
             why = f"{journal.path}: the disk failed while the record was being written"
             raise HiveboxError("cannot write the audit record", why, "see dmesg")
@@ -48,6 +49,23 @@ def commit(journal: Journal, start: int, lines: bytes, deadline_s: float) -> Non
         _write_mark(fd, journal, size)
     finally:
         os.close(fd)  # unlocks
+
+
+def _lead_or_follow(fd: int, journal: Journal, end: int, deadline_s: float) -> int:
+    """Wait for the lock, or until somebody else has synced up to ``end``: followers that take the lock one by
+    one would be slower than the disk. How much is synced."""
+    pause_s = _PAUSE_S
+    while (synced := _read_mark(fd, journal)) < end:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _read_mark(fd, journal)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline_s:
+                why = f"{journal.path}: a sync takes too long"
+                raise HiveboxError("cannot write the audit record", why, "look at the disk") from error
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+    return synced
 
 
 def cut(journal: Journal, end: int, deadline_s: float) -> None:

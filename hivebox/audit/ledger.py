@@ -34,6 +34,7 @@ class Entry(Frozen):
     run_id: str
     subjects: Sequence[tuple[str, str]]
     predicate: Mapping[str, Any]
+    encoded: Mapping[str, Any] | None = None
 
 
 class Ledger:
@@ -70,7 +71,9 @@ class Ledger:
         deadline_s = time.monotonic() + self._lock_timeout_s
         try:
             statement.check_content(run_id, subjects, predicate)
-            entry = Entry(event, run_id, subjects, predicate)
+            # Encoded before the lock is taken: most of what an append costs, and nobody waits for it.
+            encoded = {name: canonical.Encoded(value, 2) for name, value in predicate.items()}
+            entry = Entry(event, run_id, subjects, predicate, encoded)
             appended = None
             while appended is None:
                 appended = journal.with_journal(
@@ -165,12 +168,12 @@ class Ledger:
         signer = self._signer_for(found)
         lines = []
         for entry in entries:
-            event, run_id, subjects, predicate = entry
+            event, run_id, subjects, predicate, encoded = entry
             moment = self._clock()
             record = statement.Record(
                 found.seq + 1, found.line_sha256, event, run_id, moment, tuple(subjects), dict(predicate)
             )
-            payload = statement.encode(record)
+            payload = statement.encode(record._replace(predicate=dict(encoded)) if encoded else record)
             lines.append(envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload))))
             found = found.after(lines[-1], record)
         return lines, found
