@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Runner, leftovers, measure_slack, purge
+from tests.harness import Runner, leftovers, purge, slack_s
 
 MUST_RUN = bool(os.environ.get("HIVEBOX_MUST_RUN"))
 _STATE = "HIVEBOX_TEST_STATE"
@@ -26,8 +26,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         os.environ[_STATE] = tempfile.mkdtemp(prefix="hivebox-test-")
         os.environ["HIVEBOX_TEST_BEFORE"] = "\n".join(sorted(leftovers()))
-        if os.environ.get("HIVEBOX_TEST_EMULATED"):  # set by scripts/test-vm
-            os.environ["HIVEBOX_TEST_SLACK"] = measure_slack()
     os.environ["HIVEBOX_STATE"] = os.environ[_STATE]
     os.environ["HIVEBOX_CONFIG"] = os.path.join(os.environ[_STATE], "config")
     os.makedirs(os.environ["HIVEBOX_CONFIG"], exist_ok=True)
@@ -83,7 +81,9 @@ def hivebox() -> Callable[..., subprocess.CompletedProcess[bytes]]:
 
     def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "hivebox", *arguments]
-        return subprocess.run(command, check=False, **{"capture_output": True, "timeout": 120, **options})  # type: ignore[call-overload,no-any-return]
+        return subprocess.run(
+            command, check=False, **{"capture_output": True, "timeout": 120 + 20 * slack_s(), **options}
+        )  # type: ignore[call-overload,no-any-return]
 
     return run
 

@@ -10,6 +10,7 @@ EXPECT is a literal, read without importing the attack. Its keys, all optional:
                                                           those joined by + are each a lock of their own
 ``outside``                                               how it is shown to succeed without a sandbox
 ``absent``                                                kernel option without which there is nothing to attack
+``since``                                                 version of Linux that has what is attacked: "6.3"
 ``user``, ``as_user``, ``polled``                         "root": only then; what differs for an ordinary user, and
                                                           where there are no control groups
 """
@@ -40,6 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "without": (),
     "outside": "plain",
     "absent": "",
+    "since": "",
     "user": "",
     "as_user": {},
     "polled": {},

@@ -11,6 +11,7 @@ EXPECT = {
     "limits": {"memory_bytes": 40_000_000},
     "outcome": "memory",
     "cause": "memory",
+    "since": "6.3",  # MFD_NOEXEC_SEAL, without which a program gets no memory files
     "without": ["limits.memory"],
 }
 

@@ -50,6 +50,9 @@ def _needs_user(attack: Attack, user: str) -> None:
         pytest.skip(f"{attack.name} needs root")
     if user == "user" and os.geteuid() == 0:
         pytest.skip(f"{attack.name} needs an ordinary user")
+    since, here = attack.expect["since"], os.uname().release
+    if since and [int(part) for part in here.split(".")[:2]] < [int(part) for part in since.split(".")]:
+        pytest.skip(f"this host has no Linux {since}, and {attack.name} is about what is new there")
 
 
 def _arguments(attack: Attack, scene: Scene, **more: str) -> list[str]:

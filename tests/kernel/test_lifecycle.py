@@ -30,6 +30,7 @@ def wait_for(condition, seconds: float = 10.0) -> bool:
 
 
 def is_still(path: Path) -> bool:
+    time.sleep(slack_s())
     before = path.stat().st_size
     time.sleep(0.3)
     return path.stat().st_size == before
@@ -75,7 +76,7 @@ def ticking(hivebox_pipe, scratch: Path):
 
     def start(*options: str) -> tuple[subprocess.Popen[bytes], Path]:
         process = hivebox_pipe(*options, "--rw", f"{shared}:/shared", "--", "python3", "-c", TICKER, "/shared/ticks")
-        assert wait_for(lambda: ticks.exists() and ticks.stat().st_size > 2, 60), "it never started"
+        assert wait_for(lambda: ticks.exists() and ticks.stat().st_size > 2, 60 + 10 * slack_s()), "it never started"
         return process, ticks
 
     return start
@@ -140,7 +141,7 @@ def test_a_stopped_supervisor_does_not_stop_the_clock(ticking) -> None:
     process, ticks = ticking("--timeout", "1s")
     process.send_signal(signal.SIGSTOP)
     try:
-        assert wait_for(lambda: is_still(ticks), 15)
+        assert wait_for(lambda: is_still(ticks), 15 + 3 * slack_s())
     finally:
         process.send_signal(signal.SIGCONT)
     assert process.wait(timeout=10 + slack_s()) in {124, 137}
