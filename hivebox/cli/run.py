@@ -45,7 +45,7 @@ _OPTIONS = (
     Option("--out", "DIR", "collect what it left in its work directory"),
     Option("--env", "K=V", "set a variable", many=True),
     Option("--pass-env", "K", "pass a variable on", many=True),
-    Option("--allow-net", "HOST[:PORT]", "let it reach a host, as pypi.org:443, or 192.0.2.0/24:22", many=True),
+    Option("--allow-net", "HOST[:PORT]", "let it reach a host, as api.example.org:443, or 192.0.2.0/24:22", many=True),
     Option("--stdin", "inherit|null|FILE", "its standard input (default: null)"),
     Option("--python", "PATH", "the interpreter, as .venv/bin/python"),
     Option("--report", "FILE|-", "write the report as JSON"),
