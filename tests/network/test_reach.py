@@ -242,6 +242,8 @@ attempt(third.recv, 1)
 """
     )
     run = world.run("-p", str(profile), "--", "python3", "-c", code)
-    assert run.out == "ConnectionResetError\n150000\nTrue\nConnectionResetError\n", (run.out, run.err, run.network)
+    first, rest = run.out.split("\n", 1)  # the reset is seen by a send, or by the shutdown (ENOTCONN)
+    assert first in {"ConnectionResetError", "BrokenPipeError", "OSError"}, (run.out, run.err, run.network)
+    assert rest == "150000\nTrue\nConnectionResetError\n", (run.out, run.err, run.network)
     reasons = {each["reason"] for each in run.network["refused"]}
     assert reasons == {"max_bytes of 102400 reached", "max_connections of 2 reached"}
