@@ -18,6 +18,7 @@ _NUMBERS = {
     "aarch64": {"clone": 220, "pivot_root": 41, "capset": 91, "seccomp": 277, "execveat": 281},
 }.get(_MACHINE, {}) | {
     "open_tree": 428,
+    "close_range": 436,
     "move_mount": 429,
     "openat2": 437,
     "mount_setattr": 442,

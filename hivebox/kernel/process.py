@@ -8,9 +8,14 @@ import struct
 from hivebox.kernel.foreign import String, api
 from hivebox.kernel.libc import call, syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _SIGCHLD = 17
+_HIGHEST_FD = (1 << 32) - 1
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_CAPBSET_DROP = 1, 4, 15, 24
 _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 28, 38, 47
@@ -39,6 +44,24 @@ def clone(flags: int) -> int:
     else:
         api("PyOS_AfterFork_Parent")
     return pid
+
+
+def close_range(first: int, last: int) -> None:
+    """close_range(2), both included."""
+    syscall("close_range", first, last, 0, detail=f"{first}-{last}")
+
+
+def keep_only(kept_fds: Iterable[int]) -> None:
+    """0 to 2 become /dev/null and every other descriptor is closed but ``kept_fds``: up to the highest number there
+    can be, since one may be above a limit that was lowered after it was opened."""
+    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in range(3):
+        os.dup2(null_fd, number)
+    lower = 3
+    for kept in (*sorted(kept_fds), _HIGHEST_FD):
+        if lower < kept:
+            close_range(lower, kept - 1)
+        lower = kept + 1
 
 
 def unshare(flags: int) -> None:

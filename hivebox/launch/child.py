@@ -70,14 +70,7 @@ def _detach_from_caller(kept_fds: set[int]) -> None:
     """A session of its own, default signals, and no descriptor but those needed: an inherited one of a host
     directory is a way out (CVE-2024-21626), a terminal one a way to type (CVE-2017-5226)."""
     os.setsid()
-    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for number in range(3):
-        os.dup2(null_fd, number)
-    lower = 3
-    for kept in sorted(kept_fds):
-        os.closerange(lower, kept)
-        lower = kept + 1
-    os.closerange(lower, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], lower))
+    process.keep_only(kept_fds)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
@@ -93,12 +86,24 @@ def _apply(step: Step, act: Callable[[], None]) -> None:
         raise HiveboxError(f"cannot apply {step.name}", why, "run `hivebox doctor`") from error
 
 
+def _take_control_fd(channel: Channel) -> int:
+    """A copy of the channel at CONTROL_FD, which may be above the caller's limit. The step rlimits sets its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft <= CONTROL_FD:
+        if hard != resource.RLIM_INFINITY and hard <= CONTROL_FD:
+            why = f"this shell may open {hard} files, and {CONTROL_FD + 1} are needed"
+            raise HiveboxError("cannot set up the sandbox's descriptors", why, "raise the hard limit: ulimit -Hn 4096")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (CONTROL_FD + 1, hard))
+    control_fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, CONTROL_FD)
+    if control_fd != CONTROL_FD:
+        raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
+    return control_fd
+
+
 def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, set())  # what each signal does is the default since init's start
-        control_fd = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, CONTROL_FD)
-        if control_fd != CONTROL_FD:
-            raise HiveboxError("cannot hand over the filter's descriptor", f"descriptor {CONTROL_FD} is taken")
+        control_fd = _take_control_fd(channel)
         control = Channel.on(control_fd)
         for step in plan.steps:
             _apply(step, step.apply_payload)

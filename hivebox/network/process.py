@@ -52,21 +52,10 @@ def _detach(parent: int, kept: tuple[int, int]) -> None:
     process.set_pdeathsig(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-    null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for number in range(3):
-        os.dup2(null_fd, number)
-    lower = 3
-    for handle in sorted(kept):
-        os.closerange(lower, handle)
-        lower = handle + 1
-    os.closerange(lower, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0], lower))
+    process.keep_only(kept)
     signal.set_wakeup_fd(-1)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # a terminal sends them to all; the supervisor decides
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a terminal sends them to all
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides
     process.set_name(NAME)
     gc.enable()
 

@@ -324,7 +324,7 @@ CONTROLS: dict[str, Removal] = {
     "streams.stderr": _own_stream(2),
     "streams.session": Removal(patch=lambda: patch.object(os, "setsid", lambda: None)),
     "environment": Removal(plan=_whole_environment),
-    "descriptors": Removal(patch=lambda: patch.object(os, "closerange", lambda low, high: None)),
+    "descriptors": Removal(patch=lambda: patch.object(process, "close_range", lambda first, last: None)),
     "script": Removal(patch=lambda: patch.object(resolve, "Script", _UnsealedScript)),
     "identity": Removal(plan=_host_root),
     "identity.dumpable": Removal(patch=_dumpable),

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from hivebox.supervise.output import Budget, Pump
 from tests.harness import LIMITS, Runner, policy, slack_s
@@ -116,3 +121,33 @@ def test_a_pump_never_writes_more_than_a_pipe_takes() -> None:
     for handle in (feed, drain, sink):
         os.close(handle)
     pump.close()
+
+
+def test_a_descriptor_above_a_lowered_limit_is_not_inherited(hivebox, scratch: Path) -> None:
+    """The caller's directory, opened before its limit of open files went down."""
+    directory_fd = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+    os.dup2(directory_fd, 900, inheritable=True)
+    code = "import os; print(sorted(os.listdir('/proc/self/fd'), key=int))"
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    try:
+        shown = subprocess.run(
+            [sys.executable, "-c", code], pass_fds=(900,), preexec_fn=lower, capture_output=True, check=True
+        ).stdout
+        assert b"'900'" in shown, "it is there without a sandbox"
+        done = hivebox("run", "--", "python3", "-c", code, pass_fds=(900,), preexec_fn=lower)
+    finally:
+        os.close(900)
+        os.close(directory_fd)
+    assert done.stdout == b"['0', '1', '2', '3']\n", done.stderr  # 3 is the listing itself
+
+
+def test_few_open_files_are_enough_or_the_error_says_so(hivebox) -> None:
+    def limit(soft: int, hard: int) -> Callable[[], None]:
+        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert hivebox("run", "--", "true", preexec_fn=limit(64, 4096)).returncode == 0
+    refused = hivebox("run", "--", "true", preexec_fn=limit(64, 900))
+    assert (refused.returncode, b"may open 900 files" in refused.stderr) == (125, True), refused.stderr
