@@ -96,8 +96,9 @@ class PollMeter:
         return Usage(self._cpu_user_s, self._cpu_system_s, self._memory_peak_bytes, self._pids_peak, 0, 0)
 
     def _sample(self) -> None:
+        init = _stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice
         processes = {pid: fields for pid in _descendants(self._init_pid) if (fields := _stat(pid))}
-        self._count_cpu(processes)
+        self._count_cpu(init, processes)
         memory = sum(_proportional_set(pid) or int(fields[21]) * _PAGE for pid, fields in processes.items())
         hidden: dict[int, int] = {}
         for pid in processes:
@@ -107,10 +108,10 @@ class PollMeter:
         self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
         self._pids_peak = max(self._pids_peak, sum(int(fields[17]) for fields in processes.values()))
 
-    def _count_cpu(self, processes: dict[int, list[bytes]]) -> None:
+    def _count_cpu(self, init: list[bytes], processes: dict[int, list[bytes]]) -> None:
         """The larger of two sums, each of which misses something: by wait(2), those whom nobody waited for (SIGCHLD
         ignored); by sighting, what a process did after it was seen last. Init waits for the orphans."""
-        waited = [*processes.values(), [b"0"] * 13 + (_stat(self._init_pid) or [b"0"] * 15)[13:15]]
+        waited = [*processes.values(), [b"0"] * 13 + (init or [b"0"] * 15)[13:15]]
         alive = {(pid, fields[19]): (int(fields[11]), int(fields[12])) for pid, fields in processes.items()}
         for process in self._alive.keys() - alive.keys():
             self._gone_user += self._alive[process][0]
