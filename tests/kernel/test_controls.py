@@ -3,7 +3,6 @@ documentation says why it cannot be removed or is never the last lock."""
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
