@@ -214,7 +214,11 @@ def _ours() -> set[str]:
     """Children and control groups of this process, and the mounts it sees."""
     found = {f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines()}
     for task in os.listdir("/proc/self/task"):
-        found |= {f"process {pid}" for pid in Path(f"/proc/self/task/{task}/children").read_text().split()}
+        try:
+            children = Path(f"/proc/self/task/{task}/children").read_text().split()
+        except FileNotFoundError:
+            continue  # a thread of the scene has ended between two reads
+        found |= {f"process {pid}" for pid in children}
     for directory, names, _ in os.walk("/sys/fs/cgroup"):
         found |= {f"cgroup {directory}/{name}" for name in names if name.startswith(f"hivebox.{os.getpid()}.")}
     return found
