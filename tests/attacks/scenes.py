@@ -113,7 +113,15 @@ def abstract_listener(directory: Path) -> Iterator[Scene]:
 def victim(directory: Path) -> Iterator[Scene]:
     """A process of the caller on the host."""
     process = subprocess.Popen(["sleep", "60"])
-    yield Scene({"pid": str(process.pid)}, lambda output: process.poll() is not None)
+
+    def is_dead(output: str) -> bool:
+        try:
+            process.wait(0.5)  # a signal is sent sooner than its process is gone
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    yield Scene({"pid": str(process.pid)}, is_dead)
     process.kill()
     process.wait()
 
