@@ -13,6 +13,7 @@ from typing import Any
 from hivebox.errors import HiveboxError
 from hivebox.kernel import cgroup
 from hivebox.kernel.mount import MNT_DETACH, umount2
+from hivebox.kernel.pid import start_time
 from hivebox.pipeline import Inputs, run
 from hivebox.plan.plan import Plan
 from hivebox.plan.resolve import Request
@@ -111,7 +112,7 @@ def _is_of_a_run(group: str) -> bool:
     if group.startswith("hivebox-") and group.endswith(".scope"):
         return True
     parts = group.split(".")
-    is_leaf = parts[-1] == "self" and cgroup.start_time(int(parts[1])) == parts[2]
+    is_leaf = parts[-1] == "self" and start_time(int(parts[1])) == int(parts[2])
     return group.startswith(cgroup.PREFIX) and not is_leaf
 
 

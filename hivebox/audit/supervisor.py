@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 
 from hivebox.audit.statement import Record, boot_id
+from hivebox.kernel.pid import namespaces, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_AFTER_COMM_STARTTIME = 19  # field 22 of proc_pid_stat(5), counted behind the command name (which may hold anything)
-
 
 def identify() -> dict[str, int]:
-    """This process, for a record's ``supervisor`` field: a pid alone is reused, with its start time it is not, and it
-    means something only in its PID namespace."""
-    pid = os.getpid()
-    return {"pid": pid, "pid_namespace": _pid_namespace(), "starttime_ticks": _starttime_ticks(pid) or 0}
+    """This process, for a record's ``supervisor`` field: a pid alone is reused, with its start time it is not, and
+    both mean something only in their namespaces."""
+    pid, ours = os.getpid(), namespaces()
+    return {
+        "pid": pid,
+        "pid_namespace": ours.pid,
+        "starttime_ticks": start_time(pid),
+        "time_namespace": ours.time,
+    }
 
 
 def is_running(record: Record) -> bool:
@@ -26,7 +30,7 @@ def is_running(record: Record) -> bool:
     supervisor = record.predicate.get("supervisor")
     if not isinstance(supervisor, dict) or not record.moment.boot_id or record.moment.boot_id != boot_id():
         return False
-    return _is_alive(supervisor)
+    return _is_seen(supervisor, identify()) and _is_there(supervisor, identify())
 
 
 def is_gone(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
@@ -35,33 +39,17 @@ def is_gone(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
     boot = supervisor.get("boot_id")
     if not boot or not boot_id():
         return False
-    if boot != boot_id():
-        return True
-    return supervisor.get("pid_namespace") == me["pid_namespace"] and not _is_alive(supervisor)
+    return boot != boot_id() or (_is_seen(supervisor, me) and not _is_there(supervisor, me))
 
 
-def _is_alive(supervisor: Mapping[str, Any]) -> bool:
+def _is_seen(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+    """Whether its pid means anything here."""
+    return bool(me["pid_namespace"]) and supervisor.get("pid_namespace") == me["pid_namespace"]
+
+
+def _is_there(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+    """A start time as another time namespace counts it proves nothing: then whoever has the pid is taken for it."""
     pid: Any = supervisor.get("pid")
-    ticks: Any = supervisor.get("starttime_ticks")
-    return isinstance(pid, int) and pid > 0 and bool(ticks) and _starttime_ticks(pid) == ticks
-
-
-def _pid_namespace() -> int:
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino
-    except FileNotFoundError:
-        return 0
-
-
-def _starttime_ticks(pid: int) -> int | None:
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
-        return int(fields[_AFTER_COMM_STARTTIME])
-    except ProcessLookupError:
-        return None
-    finally:
-        os.close(fd)
+    started = start_time(pid) if isinstance(pid, int) and pid > 0 else 0
+    comparable = supervisor.get("time_namespace", me["time_namespace"]) == me["time_namespace"]
+    return started != 0 and (not comparable or started == supervisor.get("starttime_ticks"))

@@ -19,6 +19,7 @@ import pytest
 from hivebox.kernel import cgroup
 from hivebox.kernel.cgroup import Cgroup, GroupLimits, IoLimits
 from hivebox.kernel.cgroup.reap import reap
+from hivebox.kernel.pid import start_time
 from tests.harness import leftovers, no_cgroup, sandboxes
 from tests.kernel.conftest import HAS_V1, Transform
 
@@ -144,9 +145,9 @@ class TestOwnScope:
 def abandoned(parent: str, change: str = "") -> str:
     """A group whose supervisor has died. ``change`` makes a lie of its name."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    name = f"hivebox.{process.pid}.{cgroup.start_time(process.pid)}.{cgroup.namespaces()}.test"
+    name = f"hivebox.{process.pid}.{start_time(process.pid)}.{cgroup.made_in()}.test"
     process.communicate()
-    path = f"{parent}/{change.format(name=name, namespace=cgroup.namespaces()) if change else name}"
+    path = f"{parent}/{change.format(name=name, namespace=cgroup.made_in()) if change else name}"
     os.mkdir(path)
     return path
 
@@ -213,7 +214,7 @@ def test_the_reaper_does_not_touch_a_name_that_hivebox_does_not_give(parent: str
 
 
 def test_the_reaper_does_not_judge_pids_of_another_namespace(parent: str) -> None:
-    path = f"{parent}/hivebox.4194303.1.{cgroup.namespaces()}1.test"
+    path = f"{parent}/hivebox.4194303.1.{cgroup.made_in()}1.test"
     os.mkdir(path)
     reap(parent)
     assert os.path.exists(path)
@@ -255,7 +256,7 @@ def test_the_reaper_does_not_touch_another_users_group(parent: str) -> None:
 
 def test_a_reused_pid_is_another_supervisor(parent: str) -> None:
     pid = os.getpid()
-    path = f"{parent}/hivebox.{pid}.{int(cgroup.start_time(pid)) - 1}.{cgroup.namespaces()}.test"
+    path = f"{parent}/hivebox.{pid}.{int(start_time(pid)) - 1}.{cgroup.made_in()}.test"
     os.mkdir(path)
     reap(parent)
     assert not os.path.exists(path)

@@ -15,7 +15,7 @@ import pytest
 
 from hivebox.doctor.examine import CHECKS
 from hivebox.kernel import process
-from hivebox.kernel.cgroup import start_time
+from hivebox.kernel.pid import start_time
 from tests import lacking
 from tests.harness import cgroup_available
 from tests.lacking import Answer, Change
@@ -102,7 +102,7 @@ def _orphaned_groups() -> Iterator[str]:
     for directory, names, _ in os.walk("/sys/fs/cgroup"):
         for name in names:
             parts = name.split(".")
-            if parts[-1] == "doctor" and start_time(int(parts[1])) != parts[2]:
+            if parts[-1] == "doctor" and start_time(int(parts[1])) != int(parts[2]):
                 yield f"{directory}/{name}"
 
 

@@ -345,6 +345,26 @@ def test_a_run_whose_supervisor_died_is_ended_by_the_next_one(state: Path) -> No
     assert [run.record.run_id for run in verdict_of(state).open_runs] == ["elsewhere", "next"]
 
 
+OTHER_CLOCK = ["unshare", "--user", "--map-current-user", "--time", "--boottime", "100000", "--fork"]
+LIVES = DIES + "print(flush=True); sys.stdin.read()"
+
+
+def test_a_supervisor_with_another_clock_is_not_taken_for_dead(state: Path) -> None:
+    """/proc counts start times by the reader's time namespace, so the one that the record gives is not what we see."""
+    me = supervisor.identify()
+    start(state, "mine", supervisor=me)
+    command = [*OTHER_CLOCK, sys.executable, "-c", LIVES, str(state), "there"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as there:
+        assert there.stdout and there.stdout.readline()
+        start(state, "next", supervisor=me)
+        assert events_of(state) == [("started", "mine"), ("started", "there"), ("started", "next")]
+        running = [supervisor.is_running(run.record) for run in verdict_of(state).open_runs]
+        assert running == [True, True, True]
+        there.communicate()
+    start(state, "last", supervisor=me)
+    assert events_of(state)[3:] == [("aborted", "there"), ("started", "last")]
+
+
 def test_after_a_reboot_every_run_of_before_is_ended(state: Path) -> None:
     there = statement.now()._replace(boot_id="before", boottime_ns=1)
     for number in range(20):

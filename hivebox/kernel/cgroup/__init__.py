@@ -26,6 +26,7 @@ import time
 
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+from hivebox.kernel.pid import namespaces, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,33 +199,16 @@ def read_all(path: str) -> str:
         return file.read()
 
 
-def start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with the pid it names a process for as long as the machine is up; "" if gone."""
-    try:
-        return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def namespaces() -> str:
-    """Where pids and start times, as in a group's name, mean what they mean to us: /proc shifts start times by the
-    reader's time namespace (time_namespaces(7)). "" where /proc is that of another PID namespace and tells neither."""
-    if os.readlink("/proc/self") != str(os.getpid()):
-        return ""
-    return "-".join(_namespace(kind) for kind in ("pid", "time"))
-
-
-def _namespace(kind: str) -> str:
-    try:
-        return str(os.stat(f"/proc/self/ns/{kind}").st_ino)
-    except FileNotFoundError:  # time: since Linux 5.6
-        return "0"
+def made_in() -> str:
+    """Where the pid and the start time in a group's name mean what they mean to us; "" where /proc tells neither."""
+    ours = namespaces()
+    return f"{ours.pid}-{ours.time}" if ours.pid else ""
 
 
 def group_name(run_id: str) -> str:
     """The name of a group that this process makes."""
     pid = os.getpid()
-    return f"{PREFIX}{pid}.{start_time(pid)}.{namespaces()}.{run_id}"
+    return f"{PREFIX}{pid}.{start_time(pid)}.{made_in()}.{run_id}"
 
 
 def own_groups() -> dict[str, str]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 
-from hivebox.kernel.cgroup import PREFIX, namespaces, read, remove, start_time, write
+from hivebox.kernel.cgroup import PREFIX, made_in, read, remove, write
+from hivebox.kernel.pid import start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _GONE_OR_NOT_OURS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EBUSY}
 def reap(*parents: str) -> None:
     """Everything abandoned in these directories. A run's v1 groups need not all be beside ours: each hierarchy has its
     own place for us."""
-    ours = namespaces()
+    ours = made_in()
     abandoned: dict[str, bool] = {}  # by name, which is the same in every hierarchy
     for parent in parents:
         for name in os.listdir(parent):
@@ -39,7 +40,7 @@ def _is_abandoned(name: str, ours: str) -> bool:
     parts = name.split(".")
     if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:3]):
         return False
-    return ours != "" and parts[3] == ours and start_time(int(parts[1])) != parts[2]
+    return ours != "" and parts[3] == ours and start_time(int(parts[1])) != int(parts[2])
 
 
 def _is_number(text: str) -> bool:

@@ -1,0 +1,45 @@
+"""What makes a pid name one process for good: its start time, and the namespaces in which both mean anything."""
+
+from __future__ import annotations
+
+import os
+
+from hivebox.frozen import Frozen
+
+_AFTER_COMM_STARTTIME = 19  # field 22 of proc_pid_stat(5), counted behind the command name (which may hold anything)
+
+
+class Namespaces(Frozen):
+    """Inodes. /proc shifts start times by the reader's time namespace (time_namespaces(7)); ``time`` is 0 before
+    Linux 5.6, both are 0 where /proc is that of another PID namespace and tells nothing."""
+
+    pid: int = 0
+    time: int = 0
+
+
+def namespaces() -> Namespaces:
+    """This process's."""
+    if os.readlink("/proc/self") != str(os.getpid()):
+        return Namespaces()
+    return Namespaces(_namespace("pid"), _namespace("time"))
+
+
+def _namespace(kind: str) -> int:
+    try:
+        return os.stat(f"/proc/self/ns/{kind}").st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def start_time(pid: int) -> int:
+    """Ticks since boot; 0 when there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    try:
+        return int(os.read(fd, 4096).rpartition(b")")[2].split()[_AFTER_COMM_STARTTIME])
+    except ProcessLookupError:
+        return 0
+    finally:
+        os.close(fd)
