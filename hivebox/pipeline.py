@@ -13,12 +13,16 @@ from hivebox.plan.resolve import Request, resolve
 from hivebox.policy.model import Policy
 from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
+from hivebox.waiting import block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hivebox.audit.recorder import Recorder
     from hivebox.report import Report
+    from hivebox.supervise.orders import Orders
+    from hivebox.waiting import Waiting
 
 
 class Inputs(Frozen):
@@ -45,19 +49,45 @@ def new_run_id() -> str:
 
 
 def run(inputs: Inputs, transform: Callable[[Plan], Plan] = lambda plan: plan) -> Report:
-    """Run it. ``transform`` exists for the tests that remove one control and show what then gets through.
+    """Run it and wait: for a process that has nothing else to do, and passes the signals it gets on. ``transform``
+    exists for the tests that remove one control and show what then gets through. Raises as ``begin``."""
+    reports: list[Report] = []
+    block(begin(inputs, reports.append, transform=transform))
+    return reports[0]
+
+
+def begin(
+    inputs: Inputs,
+    deliver: Callable[[Report], None],
+    attendants: Callable[[], tuple[Orders, Recorder]] | None = None,
+    transform: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Waiting[None]:
+    """One run. ``deliver`` is called when the payload has ended and its record is on the disk; taking the sandbox down
+    goes on behind. ``attendants`` are those of watch.Caller, asked for after the clone; by default this process's own.
 
     Raises HiveboxError when the sandbox, the outputs or the record could not be made; a ``started`` record is followed
     by a ``finished`` one unless this process is killed. A failing or killed script is a Report, not an error.
     """
     run_id = new_run_id()
-    plan = transform(make_plan(inputs, run_id))
+    out_fd = _open_outputs(inputs.out_dir) if inputs.out_dir else -1
+    plan = None
     try:
+        plan = transform(make_plan(inputs, run_id))
         launch = Launch(plan)
         # Imported while the sandbox mounts: docs/performance.md#cold-start.
-        from hivebox.watch import Subject, watch  # noqa: PLC0415
+        from hivebox.watch import Caller, Subject, own_attendants, watch  # noqa: PLC0415
 
         about = Subject(run_id, inputs.policy, inputs.policy_sha256, inputs.tree, plan)
-        return watch(about, launch, inputs.sinks, inputs.out_dir)
+        orders, recorder = (attendants or own_attendants)()
+        yield from watch(about, launch, Caller(inputs.sinks, out_fd, orders, recorder, deliver))
     finally:
-        plan.release()
+        if plan:
+            plan.release()
+        if out_fd >= 0:
+            os.close(out_fd)
+
+
+def _open_outputs(out_dir: str) -> int:
+    from hivebox.supervise.collect import open_directory  # noqa: PLC0415  # few runs collect
+
+    return open_directory(out_dir)

@@ -6,11 +6,10 @@ import os
 
 from hivebox import __version__
 from hivebox.audit import supervisor
-from hivebox.audit.ledger import Appended, Ledger
+from hivebox.audit.recorder import OwnRecorder
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.launch.launch import Launch, Sandbox
-from hivebox.locations import state_dir
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Policy
 from hivebox.report import Cause, Ending, Output, Report
@@ -18,11 +17,18 @@ from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
 from hivebox.steps.script import Script
 from hivebox.steps.syscalls import Syscalls
+from hivebox.supervise.orders import OwnSignals
 from hivebox.supervise.supervise import Supervision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from hivebox.audit.ledger import Appended
+    from hivebox.audit.recorder import Recorder
+    from hivebox.supervise.orders import Orders
+    from hivebox.waiting import Waiting
 
     Controls = dict[str, dict[str, Any]]
 
@@ -51,51 +57,69 @@ class Subject(Frozen):
         return tuple(digests)
 
 
+class Caller(Frozen):
+    """Who asked for the run, as far as the run knows: where its streams and outputs go, who may end it early, who keeps
+    its records and who is told what it was. ``out_fd`` -1 collects nothing."""
+
+    sinks: Sinks
+    out_fd: int
+    orders: Orders
+    recorder: Recorder
+    deliver: Callable[[Report], None]
+
+
+def own_attendants() -> tuple[Orders, Recorder]:
+    """Of a process that does one run."""
+    return OwnSignals(), OwnRecorder()
+
+
 class Record(Frozen):
     """The two lines of one run in the ledger."""
 
-    ledger: Ledger
+    recorder: Recorder
     about: Subject
 
-    def append(self, event: str, predicate: dict[str, Any]) -> Appended:
+    def append(self, event: str, predicate: dict[str, Any]) -> Waiting[Appended]:
         """On the disk when it returns."""
-        return self.ledger.append(event, self.about.run_id, self.about.digests(), predicate)
+        return self.recorder.append(event, self.about.run_id, self.about.digests(), predicate)
 
 
-def watch(about: Subject, launch: Launch, sinks: Sinks, out_dir: str) -> Report:
-    """Write ``started``, let the payload go, stay with it, write ``finished``. Raises as pipeline.run()."""
-    record = Record(Ledger(state_dir()), about)
+def watch(about: Subject, launch: Launch, caller: Caller) -> Waiting[None]:
+    """Write ``started``, let the payload go, stay with it, write ``finished``, deliver the report, and only then wait
+    for the kernel to take the namespaces down. Raises as pipeline.run()."""
+    record = Record(caller.recorder, about)
     try:
-        out_fd = _open_outputs(out_dir) if out_dir else -1
         controls = about.plan.describe()
-        record.append("started", _started(about, controls, collect=bool(out_dir)))
+        yield from record.append("started", _started(about, controls, collect=caller.out_fd >= 0))
     except BaseException:
         launch.abort()
         raise
     try:
         about.plan.cgroup.reap()
-        sandbox = launch.wait_ready()
+        sandbox = yield from launch.wait_ready()
     except BaseException as error:
-        record.append("finished", _unfinished(error, controls, started=False))
+        yield from record.append("finished", _unfinished(error, controls, started=False))
         raise
     try:
-        return _attend(sandbox, record, controls, sinks, out_fd)
+        caller.deliver((yield from _attend(sandbox, record, controls, caller)))
     finally:
+        yield from sandbox.wait()
         sandbox.close()
 
 
-def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, out_fd: int) -> Report:
-    """The record is written while the kernel takes the namespaces down; the caller waits for that before it returns."""
-    about = record.about
+def _attend(sandbox: Sandbox, record: Record, controls: Controls, caller: Caller) -> Waiting[Report]:
+    about, policy = record.about, record.about.policy
     try:
-        supervision = Supervision(about.plan, sandbox, about.policy.limits, about.policy.syscalls.kill_after, sinks)
-        finished = supervision.run()
+        supervision = Supervision(
+            about.plan, sandbox, policy.limits, policy.syscalls.kill_after, caller.sinks, caller.orders
+        )
+        finished = yield from supervision.run()
     except BaseException as error:
-        record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
+        yield from record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
         raise
-    ending = finished.ending._replace(network=about.plan.network.finish())
-    files, failure = _collect(sandbox, about.policy, out_fd) if out_fd >= 0 else ((), None)
-    appended = record.append("finished", _finished(ending, files, controls))
+    ending = finished.ending._replace(network=(yield from about.plan.network.finish()))
+    files, failure = (yield from _collect(sandbox, policy, caller.out_fd)) if caller.out_fd >= 0 else ((), None)
+    appended = yield from record.append("finished", _finished(ending, files, controls))
     if failure:
         raise failure
     audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
@@ -103,18 +127,12 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, sinks: Sinks, 
     return Report(about.run_id, argv, name, ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
-def _open_outputs(out_dir: str) -> int:
-    from hivebox.supervise.collect import open_directory  # noqa: PLC0415  # few runs collect
-
-    return open_directory(out_dir)
-
-
-def _collect(sandbox: Sandbox, policy: Policy, out_fd: int) -> tuple[tuple[Output, ...], HiveboxError | None]:
+def _collect(sandbox: Sandbox, policy: Policy, out_fd: int) -> Waiting[tuple[tuple[Output, ...], HiveboxError | None]]:
     """Take the files out when nothing lives that could change them. An output that cannot be written is returned, not
     raised: the run did happen and its record must say so."""
     from hivebox.supervise.collect import Collector  # noqa: PLC0415  # few runs collect
 
-    sandbox.wait()
+    yield from sandbox.wait()
     try:
         return Collector(sandbox.work_fd, out_fd, policy.outputs).collect(), None
     except HiveboxError as error:

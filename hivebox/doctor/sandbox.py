@@ -15,6 +15,7 @@ from hivebox.launch import launch
 from hivebox.plan.resolve import Request, resolve
 from hivebox.policy.model import Policy
 from hivebox.rootfs.store import Tree
+from hivebox.waiting import block
 
 # Of this host, so that the doctor needs no built root: nothing in it is executed.
 _TREE = Tree("host:doctor", "/", "doctor", ("/usr",), (), "", "/usr/bin", ())
@@ -40,7 +41,7 @@ def _launch(policy: Policy) -> int:
         digest = hashlib.sha256(program).hexdigest()
         plan = resolve(policy, request, _TREE, (program, digest), "doctor", state)
         try:
-            sandbox = launch.Launch(plan).wait_ready()
+            sandbox = block(launch.Launch(plan).wait_ready())
             launch.kill(sandbox.init_fd)
             sandbox.close()
         finally:

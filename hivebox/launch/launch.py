@@ -12,11 +12,14 @@ from hivebox.launch.channel import Channel, Message, body_error
 from hivebox.launch.child import run_init
 from hivebox.plan.plan import Plan
 from hivebox.steps.step import Step
+from hivebox.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
+
+    from hivebox.waiting import Waiting
 else:
     import _signal as signal  # without the enumerations, which cost 3 ms
 
@@ -45,12 +48,12 @@ class Sandbox(Frozen):
         except (BrokenPipeError, ConnectionResetError):
             return  # killed meanwhile
 
-    def wait(self) -> None:
-        """Block until init, and with it every process of the sandbox, is dead. It ends by itself after the payload."""
-        os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED | os.WNOWAIT)
+    def wait(self) -> Waiting[None]:
+        """Until init, and with it every process of the sandbox, is dead. It ends by itself after the payload."""
+        yield Wait(self.init_fd)
 
     def close(self) -> None:
-        """Wait, reap init and close what the supervisor holds."""
+        """Reap init, which blocks while it lives, and close what the supervisor holds."""
         os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED)
         for handle in (self.init_fd, self.exec_error_fd, self.work_fd, self.payload_fd, self.notify_fd):
             if handle >= 0:
@@ -95,12 +98,12 @@ class Launch:
         self._channel.close()
         os.close(self._exec_error_fd)
 
-    def wait_ready(self) -> Sandbox:
-        """Block until the payload is set up, filter and all. Raises HiveboxError with the sandbox's own reason."""
+    def wait_ready(self) -> Waiting[Sandbox]:
+        """Wait until the payload is set up, filter and all. Raises HiveboxError with the sandbox's own reason."""
         try:
-            work_fd = self._expect("init").fds[0]
-            ready = self._expect("ready")
-            self._plan.network.wait_ready()
+            work_fd = (yield from self._expect("init")).fds[0]
+            ready = yield from self._expect("ready")
+            yield from self._plan.network.wait_ready()
         except BaseException:
             self.abort()
             raise
@@ -114,7 +117,8 @@ class Launch:
             notify_fd=ready.fds[0] if ready.fds else -1,
         )
 
-    def _expect(self, kind: str) -> Message:
+    def _expect(self, kind: str) -> Waiting[Message]:
+        yield Wait(self._channel.fileno())
         message = self._channel.receive()
         if message is not None and message.kind == kind:
             return message

@@ -136,16 +136,26 @@ class Relay:
             os.close(self.sandbox_fd)
             self.sandbox_fd = -1
 
-    def wait_ready(self) -> bool:
-        """Block until it serves; False when it died instead."""
+    def fileno(self) -> int:
+        """Readable when it serves, and when it has something to say at the end."""
+        return self._control.fileno()
+
+    def is_ready(self) -> bool:
+        """True when it serves; False when it died instead."""
         return self._control.recv(1) == READY
 
-    def finish(self, timeout_s: float) -> dict[str, Any] | None:
-        """Its summary, or None when it died or does not answer."""
+    def ask_summary(self) -> None:
+        """The run is over: let it finish."""
+        try:
+            self._control.shutdown(_socket.SHUT_WR)
+        except OSError:
+            return  # it died
+
+    def summary(self, timeout_s: float) -> dict[str, Any] | None:
+        """What it has to say, or None when it died or does not answer."""
         self._control.settimeout(timeout_s)
         pieces = []
         try:
-            self._control.shutdown(_socket.SHUT_WR)
             while piece := self._control.recv(1 << 16):
                 pieces.append(piece)
             summary: dict[str, Any] = plainjson.loads(b"".join(pieces))

@@ -10,12 +10,14 @@ import struct
 from hivebox.errors import HiveboxError
 from hivebox.policy.model import Network as Values
 from hivebox.steps.step import Step
+from hivebox.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from hivebox.network.process import Relay
+    from hivebox.waiting import Waiting
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _FINISH_S = 5.0
@@ -57,21 +59,26 @@ class Network(Step):
         if self._relay:
             self._relay.hand_over()
 
-    def wait_ready(self) -> None:
-        """Block until the relay serves. Raises HiveboxError."""
-        if self._relay and not self._relay.wait_ready():
+    def wait_ready(self) -> Waiting[None]:
+        """Until the relay serves. Raises HiveboxError."""
+        if not self._relay:
+            return
+        yield Wait(self._relay.fileno())
+        if not self._relay.is_ready():
             raise HiveboxError(
                 "cannot serve the network allowlist",
                 "the relay's process ended while it started",
                 "report this, with the output of `hivebox doctor`",
             )
 
-    def finish(self) -> dict[str, Any] | None:
+    def finish(self) -> Waiting[dict[str, Any] | None]:
         """What happened on the network, when the payload has ended; None where there are no rules."""
         if not self._relay:
             return None
         lost = {"error": "the relay died, or did not answer: what happened on the network is not known"}
-        return self._relay.finish(_FINISH_S) or lost
+        self._relay.ask_summary()
+        yield Wait(self._relay.fileno(), _FINISH_S)
+        return self._relay.summary(_FINISH_S) or lost
 
     def release(self) -> None:
         if self._relay:

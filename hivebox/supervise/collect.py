@@ -50,7 +50,7 @@ def _write_all(handle: int, content: bytes) -> None:
 
 
 class Collector:
-    """Copies into the directory ``out_fd``, which it closes. Nothing is overwritten."""
+    """Copies into the directory ``out_fd``, which stays the caller's. Nothing is overwritten."""
 
     def __init__(self, work_fd: int, out_fd: int, bounds: Outputs) -> None:
         self._work_fd = work_fd
@@ -64,10 +64,7 @@ class Collector:
 
     def collect(self) -> tuple[Output, ...]:
         """Every file that was copied, then those left out (at most 100 of them), each with the reason."""
-        try:
-            self._directory("", 0)
-        finally:
-            os.close(self._out_fd)
+        self._directory("", 0)
         return (*self._taken, *self._skipped)
 
     def _skip(self, path: str, reason: str, size_bytes: int = 0) -> None:

@@ -17,19 +17,23 @@ from hivebox.policy.model import Limits
 from hivebox.report import Cause, Ending, Violation
 from hivebox.steps.environment import Sinks
 from hivebox.supervise.meter import CgroupMeter, Meter, PollMeter
+from hivebox.supervise.orders import GONE
 from hivebox.supervise.output import Budget, Feeder, Pump
 from hivebox.supervise.violations import Refusals
 from hivebox.units import format_duration, format_size
+from hivebox.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
     from typing import Any
+
+    from hivebox.supervise.orders import Orders
+    from hivebox.waiting import Waiting
 else:
     import _signal as signal  # without the enumerations, which cost 3 ms
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CANCEL_GRACE_S = 2.0
 
 
@@ -44,8 +48,11 @@ class Finished(Frozen):
 class Supervision:
     """Watches one sandbox from ``go`` to the end of its payload. ``run()`` is called once."""
 
-    def __init__(self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks) -> None:
+    def __init__(
+        self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks, orders: Orders
+    ) -> None:
         self._sandbox = sandbox
+        self._orders, self._orders_fd = orders, -1
         self._limits = limits
         self._started = time.monotonic()
         self._cause: Cause | None = None
@@ -68,25 +75,23 @@ class Supervision:
         self._handlers: dict[int, Callable[[], None]] = {}
         self._stream_fds: dict[int, int] = {}
 
-    def run(self) -> Finished:
+    def run(self) -> Waiting[Finished]:
         """Let the payload go and stay with it to the end. Raises HiveboxError when it could not be executed."""
-        wakeup_fd, wakeup_writer_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        previous = {number: signal.signal(number, lambda *_: None) for number in _FORWARDED}
-        previous_wakeup = signal.set_wakeup_fd(wakeup_writer_fd)
         try:
-            self._watch(wakeup_fd, lambda: self._on_signal(wakeup_fd))
+            self._orders_fd = self._orders.open()
+            self._watch(self._orders_fd, self._on_order)
             self._watch_sandbox()
             self._sandbox.go()
             while not self._is_over():
+                self._poll_streams()
+                yield Wait(self._epoll.fileno(), self._timeout_s())
                 self._turn()
         except BaseException:
             kill(self._sandbox.init_fd)
             raise
         finally:
-            signal.set_wakeup_fd(previous_wakeup)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            self._close(wakeup_fd, wakeup_writer_fd)
+            self._orders.close()
+            self._close()
         if self._failure:
             raise self._failure
         return Finished(self._ending(), *(bytes(p.kept) if p.sink_fd is None else None for p in self._pumps()))
@@ -151,8 +156,7 @@ class Supervision:
         return bool(self._ended) and not any(pump.open for pump in self._pumps())
 
     def _turn(self) -> None:
-        self._poll_streams()
-        for handle, events in self._epoll.poll(self._timeout_s()):
+        for handle, events in self._epoll.poll(0):
             handler = self._handlers.get(handle)
             if handler and events == select.EPOLLHUP and handle == self._sandbox.notify_fd:
                 self._unwatch(handle)  # every process under the filter is dead; it would stay ready for ever
@@ -250,12 +254,17 @@ class Supervision:
             self._unwatch(handle)
             self._stop_for(limit)
 
-    def _on_signal(self, wakeup_fd: int) -> None:
-        """Pass the first one on and give the payload a moment; end it at the second."""
-        number = os.read(wakeup_fd, 64)[0]
+    def _on_order(self) -> None:
+        """Pass the first signal on and give the payload a moment; end it at the second."""
+        number = self._orders.take()
         if self._ended:  # only a reader that does not read keeps us
             for pump in self._pumps():
                 pump.close()
+        if number == GONE:
+            self._unwatch(self._orders_fd)
+            text = "whoever asked for the run is gone"
+            self._stop("cancelled", Cause("caller", "supervisor", text))
+            return
         if self._cancelled:
             self._kill()
             return
@@ -273,14 +282,12 @@ class Supervision:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _close(self, *fds: int) -> None:
+    def _close(self) -> None:
         for pump in self._pumps():
             pump.close()
         if self._feeder:
             self._feeder.finish()
         self._epoll.close()
-        for handle in fds:
-            os.close(handle)
 
     def _ending(self) -> Ending:
         for pump in self._pumps():
