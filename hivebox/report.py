@@ -105,6 +105,7 @@ class Report(Frozen):
         """One of OUTCOMES."""
         return self.ending.outcome
 
+    @property
     def exit_code(self) -> int:
         """The command's exit code: docs/profile.md#exit-codes."""
         ending = self.ending

@@ -9,12 +9,10 @@ import sys
 from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.frozen import Frozen
-from hivebox.pipeline import Inputs, make_plan, new_run_id
+from hivebox.job import Job, granted
+from hivebox.pipeline import make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
-from hivebox.plan.resolve import Request
-from hivebox.policy.load import load_policy, override, policy_sha256
-from hivebox.policy.model import Allow, Mount, Policy
-from hivebox.rootfs.store import ensure
+from hivebox.policy.model import Mount, Policy
 from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
 
@@ -54,7 +52,6 @@ _OPTIONS = (
     Option("--dry-run", "", "show the plan, start nothing"),
 )
 _USAGE = "hivebox run [OPTIONS] SCRIPT [ARGS...] | hivebox run [OPTIONS] -- COMMAND [ARGS...]"
-_PROFILE_BY_SUFFIX = {".sh": "shell", ".bash": "shell", ".js": "node", ".mjs": "node", ".cjs": "node"}
 _LIMITS = (
     ("--timeout", "wall_time_s", parse_duration),
     ("--cpu-time", "cpu_time_s", parse_duration),
@@ -90,33 +87,34 @@ def run(argv: list[str]) -> int:
         raise HiveboxError("nothing to run", "no script and no command was given", _USAGE)
     if chosen.has("--json") and chosen.one("--report") == "-":
         raise HiveboxError("--json and --report - are the same", "both print the report", "keep one of them")
-    policy = _policy(chosen)
-    request = _request(chosen)
-    tree = ensure(policy.rootfs.recipe, policy.rootfs.interpreter, _progress(chosen))
-    opened = _open_stdin(chosen)
+    job = _job(chosen)
     kept = chosen.has("--json")
-    sinks = Sinks(opened, None if kept else 1, None if kept else 2)
-    inputs = Inputs(policy, policy_sha256(policy), request, tree, sinks, chosen.one("--out"))
+    sinks = Sinks(_open_stdin(chosen), None if kept else 1, None if kept else 2)
+    inputs = job.inputs(sinks, progress=_progress(chosen))
     if chosen.has("--dry-run"):
-        _print_json({"policy": policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
+        _print_json({"policy": inputs.policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
         return 0
     report_fd = _open_report(chosen)
     report = run_pipeline(inputs)
-    _present(report, policy, chosen, report_fd)
-    return report.exit_code()
+    _present(report, inputs.policy, chosen, report_fd)
+    return report.exit_code
 
 
-def _policy(chosen: _Chosen) -> Policy:
-    suffix = "" if chosen.is_command else os.path.splitext(chosen.words[0])[1]
-    policy, _sources = load_policy(chosen.one("--profile") or _PROFILE_BY_SUFFIX.get(suffix, "default"))
-    return override(
-        policy,
+def _job(chosen: _Chosen) -> Job:
+    what = (
+        {"command": chosen.words} if chosen.is_command else {"script": chosen.words[0], "arguments": chosen.words[1:]}
+    )
+    return Job(
+        **what,
+        profile=chosen.one("--profile"),
         limits=_limits(chosen),
         mounts=_mounts(chosen),
+        project=os.path.abspath(chosen.one("--project")) if chosen.has("--project") else "",
         env_set=tuple(_assignment(text) for text in chosen.options.get("--env", ())),
         env_pass=tuple(chosen.options.get("--pass-env", ())),
+        allow=tuple(chosen.options.get("--allow-net", ())),
         interpreter=_interpreter(chosen),
-        allow=_allow(chosen),
+        out_dir=chosen.one("--out"),
     )
 
 
@@ -163,29 +161,8 @@ def _mounts(chosen: _Chosen) -> tuple[Mount, ...]:
             source, _, dest = text.partition(":")
             if not source:
                 raise HiveboxError(f"bad value for {option}: {text!r}", "expected PATH or PATH:DEST", "name a path")
-            # The caller's own links are followed once, here; after that none is (steps/source.py).
-            mounts.append(Mount(os.path.realpath(source), os.path.normpath(dest or os.path.abspath(source)), mode))
-    project = _project(chosen)
-    if project and not any(mount.dest == project for mount in mounts):
-        mounts.append(Mount(os.path.realpath(project), project, "read_only"))
+            mounts.append(granted(source, dest, mode=mode))
     return tuple(mounts)
-
-
-def _project(chosen: _Chosen) -> str:
-    if not chosen.has("--project"):
-        return ""
-    project = os.path.abspath(chosen.one("--project"))
-    if not os.path.isdir(project):
-        raise HiveboxError(f"cannot use the project {project}", "it is not a directory", "use --ro for a file")
-    return project
-
-
-def _allow(chosen: _Chosen) -> tuple[Allow, ...]:
-    if not chosen.has("--allow-net"):
-        return ()
-    from hivebox.policy.hosts import read_rule  # noqa: PLC0415  # a run without the option has no network
-
-    return tuple(read_rule(text) for text in chosen.options["--allow-net"])
 
 
 def _interpreter(chosen: _Chosen) -> str:
@@ -197,13 +174,6 @@ def _interpreter(chosen: _Chosen) -> str:
         if os.access(os.path.join(directory, given), os.X_OK):
             return os.path.abspath(os.path.join(directory, given))
     raise HiveboxError(f"no such interpreter: {given}", "it is not in PATH", "give its path")
-
-
-def _request(chosen: _Chosen) -> Request:
-    first, *rest = chosen.words
-    kind = {"command": first} if chosen.is_command else {"script": first}
-    stdin = chosen.one("--stdin", "null") != "null"
-    return Request(**kind, arguments=tuple(rest), stdin=stdin, project=_project(chosen))
 
 
 def _open_stdin(chosen: _Chosen) -> int:

@@ -24,18 +24,25 @@ from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
 from hivebox.steps.workdir import WORK, Workdir
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _BY_SUFFIX = {".py": "python3", ".sh": "bash", ".bash": "bash", ".js": "node", ".mjs": "node", ".cjs": "node"}
 
 
 class Request(Frozen):
     """What the caller asks for, beside the policy. Exactly one of ``script`` and ``command`` is set; ``arguments``
-    follow it. ``project`` is an absolute directory, granted at its own path, that becomes the working directory."""
+    follow it. ``script_fd``, if any, is what the script is read from; then its path is only a name. ``project`` is an
+    absolute directory, granted at its own path, that becomes the working directory. ``environ`` is the caller's."""
 
     script: str = ""
     command: str = ""
     arguments: tuple[str, ...] = ()
     stdin: bool = False
     project: str = ""
+    script_fd: int = -1
+    environ: Mapping[str, str] = os.environ
 
 
 def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, str], run_id: str, state: str) -> Plan:
@@ -55,7 +62,7 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         executable=policy.filesystem.work_exec,
     )
     streams = Streams(stdin=request.stdin)
-    environment = Environment(tree.search_path, policy.environment.set, policy.environment.passed)
+    environment = Environment(tree.search_path, policy.environment, request.environ)
     script, argv = _command(request, tree)
     syscalls = Syscalls(policy.syscalls, *program, cgroup)
     execute = Execute(argv, request.project or WORK, environment, syscalls)
@@ -119,7 +126,8 @@ def _command(request: Request, tree: Tree) -> tuple[Script | None, tuple[str, ..
         return None, (request.command, *request.arguments)
     path = os.path.abspath(request.script)
     inside_project = request.project and os.path.commonpath((path, request.project)) == request.project
-    script = Script(path, path if inside_project else f"{SCRIPT_DIR}/{os.path.basename(path)}")
+    dest = path if inside_project else f"{SCRIPT_DIR}/{os.path.basename(path)}"
+    script = Script(path, dest, request.script_fd)
     return script, (*_interpreter(script, path, tree), script.dest, *request.arguments)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from hivebox.frozen import Frozen
+from hivebox.policy.model import Environment as Values
 from hivebox.steps.step import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _FIXED = {"HOME": "/tmp", "USER": "hive", "LOGNAME": "hive", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
@@ -20,14 +22,14 @@ class Environment(Step):
 
     name = "environment"
 
-    def __init__(self, search_path: str, assigned: tuple[tuple[str, str], ...], passed: tuple[str, ...]) -> None:
-        self._assigned = assigned
-        self._passed = tuple(name for name in passed if name in os.environ)
+    def __init__(self, search_path: str, values: Values, environ: Mapping[str, str]) -> None:
+        self._assigned = values.set
+        self._passed = tuple(name for name in values.passed if name in environ)
         self.variables = {
             **_FIXED,
             "PATH": search_path,
-            **dict(assigned),
-            **{name: os.environ[name] for name in self._passed},
+            **dict(values.set),
+            **{name: environ[name] for name in self._passed},
         }
 
     def describe(self) -> dict[str, Any]:

@@ -27,11 +27,13 @@ class Script(Step):
 
     name = "script"
 
-    def __init__(self, path: str, dest: str) -> None:
+    def __init__(self, path: str, dest: str, source_fd: int = -1) -> None:
+        """``source_fd``, if any, is read in place of ``path``, from its start, and stays the caller's."""
         self.dest = dest
         self._memfd = -1
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            again = f"/proc/self/fd/{source_fd}"  # an offset of our own
+            handle = os.open(path if source_fd < 0 else again, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
             raise HiveboxError(

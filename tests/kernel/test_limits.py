@@ -27,7 +27,7 @@ def limited(**values: float) -> Limits:
 
 def test_wall_time(runner: Runner, backend) -> None:
     report = runner.command("sleep", "30", policy=policy(limits=limited(wall_time_s=0.5)), transform=backend)
-    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("timeout", "wall_time", 124)
+    assert (report.outcome, report.ending.cause.control, report.exit_code) == ("timeout", "wall_time", 124)
     assert 0.5 <= report.ending.wall_s < 1.5 + slack_s()
 
 
@@ -37,7 +37,7 @@ def test_cpu_time_of_the_whole_tree(runner: Runner, backend) -> None:
         "sh", "-c", burn, policy=policy(limits=limited(cpu_time_s=5, wall_time_s=120)), transform=backend
     )
     used = report.ending.cpu_user_s + report.ending.cpu_system_s
-    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("cpu_time", "cpu_time", 124)
+    assert (report.outcome, report.ending.cause.control, report.exit_code) == ("cpu_time", "cpu_time", 124)
     assert 4.9 <= used <= 5.5
 
 
@@ -50,7 +50,7 @@ def test_cpu_time_of_one_process_that_ignores_sigxcpu(runner: Runner, backend) -
 def test_memory_of_one_process(runner: Runner, backend) -> None:
     code = "import time\nkept = []\nwhile True:\n kept.append(bytearray(1 << 20)); time.sleep(0.001)"
     report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=64 * MIB)), transform=backend)
-    assert (report.outcome, report.ending.cause.control, report.exit_code()) == ("memory", "memory", 137)
+    assert (report.outcome, report.ending.cause.control, report.exit_code) == ("memory", "memory", 137)
     assert report.ending.memory_peak_bytes <= 64 * MIB * (1.25 if is_polled(report) else 1)
 
 
