@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hivebox.report import Report
     from hivebox.supervise.orders import Orders
     from hivebox.waiting import Waiting
+    from hivebox.watch import Aside
 
 
 class Inputs(Frozen):
@@ -60,10 +61,12 @@ def begin(
     inputs: Inputs,
     deliver: Callable[[Report], None],
     attendants: Callable[[], tuple[Orders, Recorder]] | None = None,
+    aside: Aside | None = None,
     transform: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Waiting[None]:
     """One run. ``deliver`` is called when the payload has ended and its record is on the disk; taking the sandbox down
-    goes on behind. ``attendants`` are those of watch.Caller, asked for after the clone; by default this process's own.
+    goes on behind. ``attendants`` and ``aside`` are for watch.Caller; the first are asked for after the clone, and by
+    default this process's own.
 
     Raises HiveboxError when the sandbox, the outputs or the record could not be made; a ``started`` record is followed
     by a ``finished`` one unless this process is killed. A failing or killed script is a Report, not an error.
@@ -79,7 +82,7 @@ def begin(
 
         about = Subject(run_id, inputs.policy, inputs.policy_sha256, inputs.tree, plan)
         orders, recorder = (attendants or own_attendants)()
-        yield from watch(about, launch, Caller(inputs.sinks, out_fd, orders, recorder, deliver))
+        yield from watch(about, launch, Caller(inputs.sinks, out_fd, orders, recorder, deliver, aside))
     finally:
         if plan:
             plan.release()

@@ -119,6 +119,28 @@ class Report(Frozen):
             return 128 + ending.signal
         return ending.exit_code if ending.exit_code is not None else CANNOT_EXIT
 
+    def wire(self) -> dict[str, Any]:
+        """JSON-ready, for ``from_wire``; without the captured streams."""
+        files = [output._asdict() for output in self.files]
+        return {**self._asdict(), "ending": self.ending.plain(), "files": files, "stdout": None, "stderr": None}
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any], stdout: bytes | None, stderr: bytes | None) -> Report:
+        """What ``wire`` gave, with the streams."""
+        said = wire["ending"]
+        ending = Ending(
+            **{
+                **said,
+                "cause": Cause(**said["cause"]) if said["cause"] else None,
+                "violations": tuple(
+                    Violation(**{**violation, "detail": tuple(violation["detail"])}) for violation in said["violations"]
+                ),
+            }
+        )
+        files = tuple(Output(**output) for output in wire["files"])
+        changed = {"argv": tuple(wire["argv"]), "ending": ending, "files": files, "stdout": stdout, "stderr": stderr}
+        return cls(**{**wire, **changed})
+
     def plain(self) -> dict[str, Any]:
         """JSON-ready: the ending's fields at the top level, captured streams as text where they are UTF-8."""
         plain: dict[str, Any] = {"run_id": self.run_id, "argv": list(self.argv), "profile": self.profile}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hivebox.waiting import Waiting
 
     Controls = dict[str, dict[str, Any]]
+    Aside = Callable[[Callable[[], dict[str, Any]]], Waiting[dict[str, Any]]]
 
 
 class Subject(Frozen):
@@ -59,13 +60,14 @@ class Subject(Frozen):
 
 class Caller(Frozen):
     """Who asked for the run, as far as the run knows: where its streams and outputs go, who may end it early, who keeps
-    its records and who is told what it was. ``out_fd`` -1 collects nothing."""
+    its records, who is told what it was, and who does long work while others wait. ``out_fd`` -1 collects nothing."""
 
     sinks: Sinks
     out_fd: int
     orders: Orders
     recorder: Recorder
     deliver: Callable[[Report], None]
+    aside: Aside | None = None
 
 
 def own_attendants() -> tuple[Orders, Recorder]:
@@ -118,7 +120,7 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, caller: Caller
         yield from record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
         raise
     ending = finished.ending._replace(network=(yield from about.plan.network.finish()))
-    files, failure = (yield from _collect(sandbox, policy, caller.out_fd)) if caller.out_fd >= 0 else ((), None)
+    files, failure = (yield from _collect(sandbox, policy, caller)) if caller.out_fd >= 0 else ((), None)
     appended = yield from record.append("finished", _finished(ending, files, controls))
     if failure:
         raise failure
@@ -127,14 +129,20 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, caller: Caller
     return Report(about.run_id, argv, name, ending, controls, files, audit, finished.stdout, finished.stderr)
 
 
-def _collect(sandbox: Sandbox, policy: Policy, out_fd: int) -> Waiting[tuple[tuple[Output, ...], HiveboxError | None]]:
+def _collect(
+    sandbox: Sandbox, policy: Policy, caller: Caller
+) -> Waiting[tuple[tuple[Output, ...], HiveboxError | None]]:
     """Take the files out when nothing lives that could change them. An output that cannot be written is returned, not
     raised: the run did happen and its record must say so."""
     from hivebox.supervise.collect import Collector  # noqa: PLC0415  # few runs collect
 
     yield from sandbox.wait()
+    collector = Collector(sandbox.work_fd, caller.out_fd, policy.outputs)
     try:
-        return Collector(sandbox.work_fd, out_fd, policy.outputs).collect(), None
+        if caller.aside is None:
+            return collector.collect(), None
+        taken = yield from caller.aside(lambda: {"files": [output._asdict() for output in collector.collect()]})
+        return tuple(Output(**output) for output in taken["files"]), None
     except HiveboxError as error:
         return (), error
     except OSError as error:  # whatever a hostile tree makes of it, the run has its record

@@ -23,6 +23,7 @@ from hivebox.rootfs.store import Tree, host_tree
 from hivebox.steps.environment import Sinks
 
 PROCESS_GROUPS = ("@base", "@python", "@threads", "@network-local", "@process", "@exec")
+_PROCESSES = ("hivebox-init", "hivebox-net", "hivebox-service", "hivebox-record")
 PLAIN_GROUPS = ("@base", "@python", "@threads", "@network-local")
 
 
@@ -96,7 +97,7 @@ def leftovers() -> set[str]:
     found = set()
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and Path(f"/proc/{entry}/comm").read_text().strip() in ("hivebox-init", "hivebox-net"):
+            if entry.isdigit() and Path(f"/proc/{entry}/comm").read_text().strip() in _PROCESSES:
                 found.add(f"process {entry}")
         except (FileNotFoundError, ProcessLookupError):
             continue

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hivebox"
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = (
     "errors", "frozen", "waiting", "plainjson", "digest", "units", "locations", "policy", "kernel", "network", "rootfs", "steps", "plan", "launch", "report", "supervise",
-    "audit", "watch", "pipeline", "job", "doctor", "cli", "__main__",
+    "audit", "watch", "pipeline", "job", "service", "library", "doctor", "cli", "__main__",
 )  # fmt: skip
 KERNEL_ONLY = {"ctypes", "_ctypes", "prctl", "pyseccomp", "seccomp", "pyroute2"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

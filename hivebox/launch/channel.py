@@ -1,20 +1,25 @@
-"""The socket between the supervisor and the sandbox's own processes, until the payload starts."""
+"""Messages with descriptors: between the supervisor and the sandbox's own processes until the payload starts, and
+between the service, its callers and its recorder."""
 
 from __future__ import annotations
 
 import _socket
+import os
 import struct
 
 from hivebox import plainjson
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+from hivebox.kernel.write import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _MAX_MESSAGE = 64 << 10
-_MAX_FDS = 4
+_MAX_FDS = 8
+_IN_MEMFD = b"m"  # instead of the message: it is in the first descriptor
 
 
 class Message(Frozen):
@@ -49,9 +54,21 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, kind: str, body: dict[str, Any] | None = None, fds: tuple[int, ...] = ()) -> None:
-        """sendmsg(2) of one message. Raises OSError when the peer is gone."""
+        """sendmsg(2) of one message, of any size. Raises OSError when the peer is gone."""
+        data = plainjson.dumps([kind, body or {}]).encode()
+        if len(data) <= _MAX_MESSAGE:
+            self._send(data, fds)
+            return
+        handle = os.memfd_create("message", os.MFD_CLOEXEC)
+        try:
+            write_all(handle, data)
+            self._send(_IN_MEMFD, (handle, *fds))
+        finally:
+            os.close(handle)
+
+    def _send(self, data: bytes, fds: tuple[int, ...]) -> None:
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
-        self.socket.sendmsg([plainjson.dumps([kind, body or {}]).encode()], ancillary)
+        self.socket.sendmsg([data], ancillary)
 
     def receive(self) -> Message | None:
         """recvmsg(2); None at the end, when every holder of the other end has closed it."""
@@ -62,7 +79,7 @@ class Channel:
             data, ancillary = self._receive()
         if not data:
             return None
-        fds: tuple[int, ...] = ()
+        fds: Sequence[int] = ()
         pid = 0
         for _level, kind, content in ancillary:
             count = len(content) // 4
@@ -71,8 +88,12 @@ class Channel:
                 fds = numbers
             elif kind == _socket.SCM_CREDENTIALS:
                 pid = numbers[0]
+        if data == _IN_MEMFD:
+            handle, *fds = fds
+            data = os.pread(handle, os.fstat(handle).st_size, 0)
+            os.close(handle)
         name, body = plainjson.loads(data)
-        return Message(name, body, fds, pid)
+        return Message(name, body, tuple(fds), pid)
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
         size = _socket.CMSG_SPACE(_MAX_FDS * 4) + _socket.CMSG_SPACE(12)

@@ -7,6 +7,7 @@ clean-up belongs to the supervisor.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import resource
 import time
@@ -36,6 +37,7 @@ _PR_NAME = "hivebox-init"
 
 def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     """PID 1. Never returns."""
+    gc.disable()  # a pass would copy every page that is shared with the supervisor
     try:
         _detach_from_caller({channel.fileno(), exec_error_fd, *plan.child_fds()})
         mapped = channel.receive()

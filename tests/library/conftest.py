@@ -1,0 +1,15 @@
+"""The service ends with each module: the check for what is left behind comes before the interpreter's own end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hivebox.service import client
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _service_ends() -> Iterator[None]:
+    yield
+    client.end()
