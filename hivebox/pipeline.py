@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hivebox.audit.recorder import Recorder
+    from hivebox.launch.zygote import Zygote
     from hivebox.report import Report
     from hivebox.supervise.orders import Orders
     from hivebox.waiting import Waiting
@@ -62,11 +63,12 @@ def begin(
     deliver: Callable[[Report], None],
     attendants: Callable[[], tuple[Orders, Recorder]] | None = None,
     aside: Aside | None = None,
+    zygote: Zygote | None = None,
     transform: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Waiting[None]:
     """One run. ``deliver`` is called when the payload has ended and its record is on the disk; taking the sandbox down
     goes on behind. ``attendants`` and ``aside`` are for watch.Caller; the first are asked for after the clone, and by
-    default this process's own.
+    default this process's own. ``zygote`` is for Launch.
 
     Raises HiveboxError when the sandbox, the outputs or the record could not be made; a ``started`` record is followed
     by a ``finished`` one unless this process is killed. A failing or killed script is a Report, not an error.
@@ -76,7 +78,7 @@ def begin(
     plan = None
     try:
         plan = transform(make_plan(inputs, run_id))
-        launch = Launch(plan)
+        launch = Launch(plan, zygote)
         # Imported while the sandbox mounts: docs/performance.md#cold-start.
         from hivebox.watch import Caller, Subject, own_attendants, watch  # noqa: PLC0415
 

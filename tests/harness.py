@@ -23,7 +23,7 @@ from hivebox.rootfs.store import Tree, host_tree
 from hivebox.steps.environment import Sinks
 
 PROCESS_GROUPS = ("@base", "@python", "@threads", "@network-local", "@process", "@exec")
-_PROCESSES = ("hivebox-init", "hivebox-net", "hivebox-service", "hivebox-record")
+_PROCESSES = ("hivebox-init", "hivebox-net", "hivebox-service", "hivebox-record", "hivebox-zygote")
 PLAIN_GROUPS = ("@base", "@python", "@threads", "@network-local")
 
 

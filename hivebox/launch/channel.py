@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MAX_MESSAGE = 64 << 10
-_MAX_FDS = 8
+_MAX_FDS = 64
 _IN_MEMFD = b"m"  # instead of the message: it is in the first descriptor
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
 
+    from hivebox.launch.zygote import Zygote
     from hivebox.waiting import Waiting
 else:
     import _signal as signal  # without the enumerations, which cost 3 ms
@@ -64,8 +65,9 @@ class Sandbox(Frozen):
 class Launch:
     """In two halves, so that the caller can do its own work (sign the ``started`` record) while the child mounts."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Prepare the steps and clone init. Raises HiveboxError; nothing is left behind then."""
+    def __init__(self, plan: Plan, zygote: Zygote | None = None) -> None:
+        """Prepare the steps and clone init, from ``zygote`` if there is one, else from this process. Raises
+        HiveboxError; nothing is left behind then."""
         self._plan = plan
         self._channel, theirs = Channel.pair()
         self._exec_error_fd, exec_error_child_fd = os.pipe()
@@ -74,9 +76,7 @@ class Launch:
         try:
             for step in plan.steps:
                 _supervised(step, step.prepare)
-            self.init_pid = _clone(plan.namespaces.clone_flags)
-            if self.init_pid == 0:
-                run_init(plan, theirs, exec_error_child_fd)
+            self.init_pid = _clone(plan, theirs, exec_error_child_fd, zygote)
             self._init_fd = _pidfd_open(self.init_pid)
             for step in plan.steps:
                 _supervised(step, step.attach, self.init_pid)
@@ -153,8 +153,14 @@ def _pidfd_open(pid: int) -> int:
         raise from_os_error("cannot watch the sandbox", error, "pidfd_open(2) needs Linux 5.3") from error
 
 
-def _clone(flags: int) -> int:
+def _clone(plan: Plan, channel: Channel, exec_error_fd: int, zygote: Zygote | None) -> int:
+    """Returns in the supervisor only."""
     try:
-        return process.clone(flags)
+        if zygote:
+            return zygote.clone(plan, channel, exec_error_fd)
+        pid = process.clone(plan.namespaces.clone_flags)
     except OSError as error:
         raise from_os_error("cannot make the sandbox's namespaces", error, _USERNS_HINT) from error
+    if pid == 0:
+        run_init(plan, channel, exec_error_fd)
+    return pid

@@ -22,17 +22,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hivebox.audit.recorder import Recorder
+    from hivebox.launch.zygote import Zygote
     from hivebox.waiting import Waiting
 
 
 class Attendance:
     """``over`` is called with this object when the sandbox is down and every descriptor closed."""
 
-    def __init__(self, loop: Loop, recorder: Recorder, message: Message, over: Callable[[Attendance], None]) -> None:
+    def __init__(
+        self, loop: Loop, recorder: Recorder, zygote: Zygote, message: Message, over: Callable[[Attendance], None]
+    ) -> None:
         peer_fd, *self._fds = message.fds
         self._peer = Channel.on(peer_fd)
         self._loop = loop
         self._recorder = recorder
+        self._zygote = zygote
         self._over = over
         self._work = self._attend(message)
         self._timer: Timer | None = None
@@ -64,7 +68,8 @@ class Attendance:
         job, sinks = _job_of(message, self._fds)
         yield from _built(job)
         inputs = job.inputs(sinks, message.body["environ"])
-        yield from begin(inputs, self._deliver, lambda: (PeerOrders(self._peer.fileno()), self._recorder), aside)
+        attendants = PeerOrders(self._peer.fileno()), self._recorder
+        yield from begin(inputs, self._deliver, lambda: attendants, aside=aside, zygote=self._zygote)
 
     def _deliver(self, report: Report) -> None:
         self._say("report", report.wire())

@@ -147,7 +147,7 @@ _service = _Service()
 
 
 def end() -> None:
-    """Wait for the service's last runs and its end; the next run starts another. Done by itself when the caller exits."""
+    """Wait for the service's last runs and its end; the next run starts another. Done when the caller exits, too."""
     _service.end()
 
 

@@ -8,7 +8,9 @@ import resource
 import sys
 
 from hivebox.kernel import process
+from hivebox.kernel.bpf import CONTROL_FD
 from hivebox.launch.channel import Channel
+from hivebox.launch.zygote import Zygote
 from hivebox.network.loop import READ, Loop
 from hivebox.service.attendance import Attendance
 from hivebox.service.recorder import RemoteRecorder
@@ -19,16 +21,18 @@ NAME = "hivebox-service"
 def main(door_fd: int) -> None:
     """Serve until the caller has closed its end of the door and every run is over."""
     process.set_name(NAME)
-    _raise_open_files()
+    _make_room_for_descriptors()
     gc.collect()
     gc.freeze()  # what is there now stays: a collection need not touch its pages, which every init shares
     Server(Channel.on(door_fd)).serve()
 
 
-def _raise_open_files() -> None:
-    """A run holds a dozen descriptors; payloads get their own limit."""
+def _make_room_for_descriptors() -> None:
+    """A run holds two dozen; payloads get their own limit. The number that a payload's last message needs is taken, so
+    that none of ours ever has it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.dup2(0, CONTROL_FD, inheritable=False)
 
 
 class Server:
@@ -36,6 +40,7 @@ class Server:
 
     def __init__(self, door: Channel) -> None:
         self._door = door
+        self._zygote = Zygote()
         self._loop = Loop()
         self._recorder = RemoteRecorder()
         self._open = True
@@ -47,6 +52,7 @@ class Server:
         while self._open or self._runs:
             self._loop.turn()
         self._recorder.close()
+        self._zygote.close()
 
     def _on_door(self, _events: int) -> None:
         message = self._door.receive()
@@ -54,7 +60,7 @@ class Server:
             self._loop.forget(self._door.fileno())
             self._open = False
             return
-        run = Attendance(self._loop, self._recorder, message, self._runs.discard)
+        run = Attendance(self._loop, self._recorder, self._zygote, message, self._runs.discard)
         self._runs.add(run)
         run.start()
 

@@ -34,7 +34,7 @@ class Network(Step):
         self._values = values
         self._run_id = run_id
         self._relay: Relay | None = None
-        self._listeners: Any = None
+        self._sandbox_fd = -1  # what init needs of the relay
 
     def describe(self) -> dict[str, Any]:
         if not self._values.allow:
@@ -46,18 +46,23 @@ class Network(Step):
     def prepare(self) -> None:
         if self._values.allow:
             # A run without rules imports none of it.
-            from hivebox.network import listeners  # noqa: PLC0415
+            from hivebox.network import listeners  # noqa: F401, PLC0415  # for init, which imports nothing
             from hivebox.network.process import Relay  # noqa: PLC0415
 
-            self._listeners = listeners
             self._relay = Relay(self._run_id, self._values.allow)
+            self._sandbox_fd = self._relay.sandbox_fd
 
     def child_fds(self) -> tuple[int, ...]:
-        return (self._relay.sandbox_fd,) if self._relay else ()
+        return (self._sandbox_fd,) if self._sandbox_fd >= 0 else ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For an init that is not a copy of the supervisor (launch/zygote.py)."""
+        return {**self.__dict__, "_relay": None}
 
     def attach(self, pid: int) -> None:  # noqa: ARG002  # a descriptor is all it needs
         if self._relay:
             self._relay.hand_over()
+            self._sandbox_fd = -1
 
     def wait_ready(self) -> Waiting[None]:
         """Until the relay serves. Raises HiveboxError."""
@@ -87,8 +92,10 @@ class Network(Step):
 
     def apply_init(self) -> None:
         _bring_up_loopback()
-        if self._relay:
-            self._listeners.hand_over(self._values.allow, self._relay.sandbox_fd)
+        if self._sandbox_fd >= 0:
+            from hivebox.network import listeners  # noqa: PLC0415  # there already: see prepare
+
+            listeners.hand_over(self._values.allow, self._sandbox_fd)
 
 
 def _bring_up_loopback() -> None:
