@@ -58,7 +58,7 @@ def _serve(action: Callable[[], Any], identity: Identity | None, go_fd: int, res
         if not os.read(go_fd, 1):
             os._exit(1)  # the doctor could not map our user
         if identity:
-            identity.apply_init()
+            identity.set_up()
         process.set_pdeathsig(signal.SIGKILL)
         reply: dict[str, Any] = {"value": action()}
     except OSError as error:

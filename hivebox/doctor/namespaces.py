@@ -73,5 +73,5 @@ def _nothing() -> None:
 # What only works with capabilities in the new namespace: AppArmor may give the namespace and keep those back.
 _USES: dict[str, Callable[[], None]] = {
     "uts": lambda: process.sethostname(HOSTNAME),
-    "net": Network().apply_init,
+    "net": Network().set_up,
 }

@@ -6,7 +6,8 @@ import os
 
 from hivebox.frozen import Frozen
 
-_AFTER_COMM_STARTTIME = 19  # field 22 of proc_pid_stat(5), counted behind the command name (which may hold anything)
+# Fields 3 and 22 of proc_pid_stat(5), counted behind the command name (which may hold anything).
+_STATE, _STARTTIME = 0, 19
 
 
 class Namespaces(Frozen):
@@ -32,13 +33,14 @@ def _namespace(kind: str) -> int:
 
 
 def start_time(pid: int) -> int:
-    """Ticks since boot; 0 when there is no such process."""
+    """Ticks since boot; 0 when there is no such process, or only its parent does not know yet."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
         return 0
     try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[_AFTER_COMM_STARTTIME])
+        fields = os.read(fd, 4096).rpartition(b")")[2].split()
+        return 0 if fields[_STATE] in (b"Z", b"X") else int(fields[_STARTTIME])
     except ProcessLookupError:
         return 0
     finally:

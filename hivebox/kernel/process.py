@@ -58,7 +58,12 @@ def keep_only(kept_fds: Iterable[int]) -> None:
     null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in range(3):
         os.dup2(null_fd, number)
-    lower = 3
+    close_others({0, 1, 2, *kept_fds})
+
+
+def close_others(kept_fds: Iterable[int]) -> None:
+    """close_range(2) around ``kept_fds``."""
+    lower = 0
     for kept in (*sorted(kept_fds), _HIGHEST_FD):
         if lower < kept:
             close_range(lower, kept - 1)

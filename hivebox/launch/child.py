@@ -7,7 +7,6 @@ clean-up belongs to the supervisor.
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import resource
 import time
@@ -32,33 +31,27 @@ else:
 _FAILED = 125
 _WALL_GRACE_S = 5.0  # the supervisor keeps the clock; this one only matters when it is stopped or starved
 _SETTLE_S = 5.0
-_PR_NAME = "hivebox-init"
+_INIT_NAME, _SETUP_NAME = "hivebox-init", "hivebox-setup"
 
 
 def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
-    """PID 1. Never returns."""
-    gc.disable()  # a pass would copy every page that is shared with the supervisor
+    """PID 1: parent of the process that sets the sandbox up and becomes the payload. Never returns.
+
+    It touches as little as it can, since each page it writes to is memory of its own for as long as the run lasts.
+    """
     try:
         _detach_from_caller({channel.fileno(), exec_error_fd, *plan.child_fds()})
         mapped = channel.receive()
         if mapped is None:
             os._exit(_FAILED)  # the supervisor died before it mapped our user
         plan.cgroup.accept(mapped.fds)
-        for step in plan.steps:
-            _apply(step, step.enter_init)
-        for step in plan.steps:
-            _apply(step, step.apply_init)
-        process.set_pdeathsig(signal.SIGKILL)
-        if channel.peer_is_gone():
-            os._exit(_FAILED)
-        channel.send("init", fds=(plan.workdir.work_fd,))
         # Not os.fork: since Python 3.12 it reads /proc/self/stat (to warn about threads), and the sandbox's /proc then
         # has an entry for init from before it was hidden: EPERM, where the payload should find nothing (ENOENT).
         payload_pid = process.clone(0)
         if payload_pid == 0:
             _run_payload(plan, channel, exec_error_fd)
-        for handle in (exec_error_fd, *plan.cgroup.join_fds(), *plan.streams.child_fds()):
-            os.close(handle)
+        process.close_others({0, 1, 2, channel.fileno()})
+        _take_identity(plan, channel)
         _drop_privileges(plan)
         _reap(payload_pid, plan, channel)
     except HiveboxError as error:
@@ -76,7 +69,7 @@ def _detach_from_caller(kept_fds: set[int]) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
-    process.set_name(_PR_NAME)
+    process.set_name(_INIT_NAME)
 
 
 def _apply(step: Step, act: Callable[[], None]) -> None:
@@ -104,12 +97,17 @@ def _take_control_fd(channel: Channel) -> int:
 
 def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     try:
+        process.set_name(_SETUP_NAME)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())  # what each signal does is the default since init's start
+        for step in plan.steps:
+            _apply(step, step.enter)
+        for step in plan.steps:
+            _apply(step, step.set_up)
         control_fd = _take_control_fd(channel)
         control = Channel.on(control_fd)
         for step in plan.steps:
-            _apply(step, step.apply_payload)
-        control.send("ready", fds=plan.notify_fds())
+            _apply(step, step.confine)
+        control.send("ready", fds=(plan.workdir.work_fd, *plan.notify_fds()))
         if os.read(control_fd, 1):
             plan.execute.exec()
     except HiveboxError as error:
@@ -120,11 +118,21 @@ def _run_payload(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
     os._exit(_FAILED)
 
 
+def _take_identity(plan: Plan, channel: Channel) -> None:
+    """The payload's, who may not look into what is not dumpable. PDEATHSIG comes after: a change of user clears it."""
+    for step in plan.steps:
+        if step.name == "identity":
+            step.set_up()
+    process.set_pdeathsig(signal.SIGKILL)
+    if channel.peer_is_gone():
+        os._exit(_FAILED)
+
+
 def _drop_privileges(plan: Plan) -> None:
     """Init keeps nothing but the right to wait for its children."""
     for step in plan.steps:
         if step.name == "privileges":
-            step.apply_payload()
+            step.confine()
 
 
 def _reap(payload_pid: int, plan: Plan, channel: Channel) -> NoReturn:

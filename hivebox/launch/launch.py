@@ -101,8 +101,8 @@ class Launch:
     def wait_ready(self) -> Waiting[Sandbox]:
         """Wait until the payload is set up, filter and all. Raises HiveboxError with the sandbox's own reason."""
         try:
-            work_fd = (yield from self._expect("init")).fds[0]
             ready = yield from self._expect("ready")
+            work_fd, *notify_fds = ready.fds
             yield from self._plan.network.wait_ready()
         except BaseException:
             self.abort()
@@ -114,7 +114,7 @@ class Launch:
             exec_error_fd=self._exec_error_fd,
             work_fd=work_fd,
             payload_fd=_pidfd_open(ready.pid),
-            notify_fd=ready.fds[0] if ready.fds else -1,
+            notify_fd=notify_fds[0] if notify_fds else -1,
         )
 
     def _expect(self, kind: str) -> Waiting[Message]:
@@ -124,7 +124,7 @@ class Launch:
             return message
         if message is not None and message.kind == "error":
             raise body_error(message.body)
-        # The payload died during its own set-up: its reason is on the other pipe.
+        # The payload died during its set-up: its reason is on the other pipe.
         reason = os.read(self._exec_error_fd, 1 << 16)
         if reason:
             raise body_error(plainjson.loads(reason))

@@ -2,8 +2,8 @@
 
 The service attends many runs: an init that was its copy would have the arguments, variables and outputs of all of them
 in its memory, and each page that the service writes to afterwards would be one more page of that init's own. The zygote
-was forked before the first job came. It gets a plan, pickled, and the descriptors that its steps hold. What it clones is
-the service's own child (CLONE_PARENT), which takes these descriptors at the numbers that the plan knows.
+was forked before the first job came. It gets a plan, pickled, and the steps' descriptors, and clones a child of the
+service (CLONE_PARENT), which takes these descriptors at the numbers that the plan knows.
 """
 
 from __future__ import annotations

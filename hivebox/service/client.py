@@ -125,6 +125,8 @@ class _Service:
         """Close the door and leave the process to its last runs."""
         if self._door:
             self._door.close()
+        if self._process:
+            self._process.poll()  # a dead one is not left a zombie
         self._forget()
 
     def end(self) -> None:

@@ -2,9 +2,8 @@
 
 A step's life, in the order of the calls: ``describe()`` whenever somebody asks what it does; in the supervisor
 ``prepare()`` (open what must be opened with the caller's rights) and, once the child exists, ``attach(pid)``; in the
-sandbox's init ``enter_init()`` and ``apply_init()``, in the payload's process ``apply_payload()``; at last, in the
-supervisor, ``release()``.
+process that becomes the payload ``enter()``, ``set_up()`` and ``confine()``; at last, in the supervisor, ``release()``.
 The order of the steps in a plan (plan/resolve.py) is the order in which they are applied.
 
-What runs in the child (``apply_*``) imports nothing, logs nothing and reads no configuration.
+What runs in that process imports nothing, logs nothing and reads no configuration.
 """

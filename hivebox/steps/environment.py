@@ -82,7 +82,7 @@ class Streams(Step):
         self.supervisor_ends = (-1, -1, -1)
         return taken
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         os.setsid()
         null_fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         for number, handle in enumerate(self.child_ends):

@@ -34,7 +34,7 @@ class Execute(Step):
     def describe(self) -> dict[str, Any]:
         return {"argv": list(self.argv), "cwd": self._cwd}
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         """Resolve the program. Runs before privileges are dropped and the filter is loaded."""
         os.chdir(self._cwd)
         name = self.argv[0]

@@ -71,11 +71,11 @@ class Grants(Step):
     def child_fds(self) -> tuple[int, ...]:
         return tuple(handle for source in self._sources for handle in source.child_fds())
 
-    def enter_init(self) -> None:
+    def enter(self) -> None:
         for source in self._sources:
             source.enter()
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         for number, (grant, source) in enumerate(zip(self._mounts, self._sources, strict=True)):
             if grant.mode == "overlay":
                 self._overlay(str(number), grant.dest, source)

@@ -67,7 +67,7 @@ class Identity(Step):
                 "cannot map the sandbox's user", error, "see `hivebox doctor`: user namespaces may be restricted here"
             ) from error
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         if self.allocated:
             os.setgroups([])  # an ordinary user's supplementary groups stay: the kernel lets nobody drop them
         os.setresgid(INSIDE_ID, INSIDE_ID, INSIDE_ID)

@@ -68,7 +68,7 @@ class Landlock(Step):
         grants = (grant.dest for grant in self._mounts if grant.mode == "read_write")
         return any(dest.startswith(path.rstrip("/") + "/") for dest in grants)
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         ruleset_fd = landlock.create_ruleset(self.abi)
         for path, rights in self._rules():
             if os.path.lexists(path):

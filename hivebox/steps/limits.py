@@ -97,7 +97,7 @@ class CgroupStep(Step):
         """Whether the group may be gone as soon as init is."""
         return self.group is not None and self.group.late
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         for handle in self.join_fds():
             os.write(handle, b"0")
             os.close(handle)
@@ -150,7 +150,7 @@ class Rlimits(Step):
     def describe(self) -> dict[str, Any]:
         return {name.lower(): value for name, value in self._table().items()}
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         for name, value in self._table().items():
             kind = getattr(resource, f"RLIMIT_{name}")
             hard = resource.getrlimit(kind)[1]

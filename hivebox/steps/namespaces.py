@@ -37,10 +37,10 @@ class Namespaces(Step):
     def describe(self) -> dict[str, Any]:
         return {"kinds": list(self.kinds), "hostname": HOSTNAME}
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         if "uts" in self.kinds:
             process.sethostname(HOSTNAME)
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         if "cgroup" in self.kinds:
             process.unshare(process.CLONE_NEWCGROUP)

@@ -34,7 +34,7 @@ class Network(Step):
         self._values = values
         self._run_id = run_id
         self._relay: Relay | None = None
-        self._sandbox_fd = -1  # what init needs of the relay
+        self._sandbox_fd = -1  # what the set-up needs of the relay
 
     def describe(self) -> dict[str, Any]:
         if not self._values.allow:
@@ -46,7 +46,7 @@ class Network(Step):
     def prepare(self) -> None:
         if self._values.allow:
             # A run without rules imports none of it.
-            from hivebox.network import listeners  # noqa: F401, PLC0415  # for init, which imports nothing
+            from hivebox.network import listeners  # noqa: F401, PLC0415  # for the set-up, which imports nothing
             from hivebox.network.process import Relay  # noqa: PLC0415
 
             self._relay = Relay(self._run_id, self._values.allow)
@@ -56,7 +56,7 @@ class Network(Step):
         return (self._sandbox_fd,) if self._sandbox_fd >= 0 else ()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For an init that is not a copy of the supervisor (launch/zygote.py)."""
+        """For a sandbox that is not a copy of the supervisor (launch/zygote.py)."""
         return {**self.__dict__, "_relay": None}
 
     def attach(self, pid: int) -> None:  # noqa: ARG002  # a descriptor is all it needs
@@ -90,7 +90,7 @@ class Network(Step):
             self._relay.close()
             self._relay = None
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         _bring_up_loopback()
         if self._sandbox_fd >= 0:
             from hivebox.network import listeners  # noqa: PLC0415  # there already: see prepare

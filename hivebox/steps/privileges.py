@@ -25,7 +25,7 @@ class Privileges(Step):
     def prepare(self) -> None:
         self._last_capability = process.last_capability()
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         process.drop_bounding_set(self._last_capability)
         process.lock_securebits()
         process.set_no_new_privs()

@@ -40,7 +40,7 @@ _ETC_NAMES = {
 
 
 def write_file(path: str, content: bytes, mode: int = 0o444) -> None:
-    """Create ``path`` (init only: the root is still writable)."""
+    """Create ``path`` (during the set-up: the root is still writable)."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     view = memoryview(content)
     while view:
@@ -121,11 +121,11 @@ class Root(Step):
     def child_fds(self) -> tuple[int, ...]:
         return tuple(handle for source in self._devices for handle in source.child_fds())
 
-    def enter_init(self) -> None:
+    def enter(self) -> None:
         for source in self._devices:
             source.enter()
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         mount.mount("", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         mount.mount("tmpfs", _STAGING, "tmpfs", mount.MS_NOSUID | mount.MS_NODEV, f"mode=0755,{_ROOT_SIZE}")
         os.chdir(_STAGING)
@@ -192,11 +192,11 @@ class Rootfs(Step):
     def child_fds(self) -> tuple[int, ...]:
         return tuple(handle for source in self._units for handle in source.child_fds())
 
-    def enter_init(self) -> None:
+    def enter(self) -> None:
         for source in self._units:
             source.enter()
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         for unit, source in zip(self.tree.mounts, self._units, strict=True):
             bind(source, unit)
         for link, target in self.tree.symlinks:
@@ -226,7 +226,7 @@ class Pivot(Step):
     def describe(self) -> dict[str, Any]:
         return {"read_only": self._read_only, "old_root": "detached"}
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         mount.pivot_root(".", ".")
         mount.umount2(".", mount.MNT_DETACH)
         os.chdir("/")

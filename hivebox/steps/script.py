@@ -71,7 +71,7 @@ class Script(Step):
     def child_fds(self) -> tuple[int, ...]:
         return (self._memfd,)
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         content = os.pread(self._memfd, self.size_bytes, 0)
         if self.dest.startswith(SCRIPT_DIR + "/"):
             os.mkdir(SCRIPT_DIR.lstrip("/"))

@@ -89,7 +89,7 @@ class Source:
         return tuple(handle for handle in (self._path_fd, self._mount_fd) if handle >= 0)
 
     def enter(self) -> None:
-        """In init, while the host's tree is in place: take the mount, unless root already did."""
+        """During the set-up, while the host's tree is in place: take the mount, unless root already did."""
         if self._mount_fd < 0:
             again_fd = mount.open_no_symlinks(self.path, os.O_PATH)
             if not os.path.samestat(os.fstat(again_fd), os.fstat(self._path_fd)):
@@ -98,7 +98,7 @@ class Source:
             os.close(again_fd)
 
     def mount_on(self, target_fd: int) -> None:
-        """In init: attach it on the object ``target_fd`` refers to."""
+        """Attach it on the object ``target_fd`` refers to."""
         mount.move_mount(self._mount_fd, target_fd)
 
     def release(self) -> None:

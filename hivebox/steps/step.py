@@ -26,14 +26,14 @@ class Step:
     def attach(self, pid: int) -> None:
         """In the supervisor, while the child waits. ``pid`` is the sandbox's init."""
 
-    def enter_init(self) -> None:
-        """In the sandbox's init, before any step is applied: the host's paths are still where they were."""
+    def enter(self) -> None:
+        """In the process that becomes the payload, before any step is applied: the host's paths are still there."""
 
-    def apply_init(self) -> None:
-        """In the sandbox's init, with all capabilities in its own user namespace."""
+    def set_up(self) -> None:
+        """There, with all capabilities in its user namespace."""
 
-    def apply_payload(self) -> None:
-        """In the process that becomes the payload."""
+    def confine(self) -> None:
+        """There, when the sandbox is complete: what only holds for the payload, and what cannot be taken back."""
 
     def release(self) -> None:
         """In the supervisor, when the sandbox is dead or was never born. Must be safe to call twice."""

@@ -58,5 +58,5 @@ class Syscalls(Step):
             )
         self.program = bpf.patch_exec_magic(self.program, self.magic)
 
-    def apply_payload(self) -> None:
+    def confine(self) -> None:
         self.notify_fd = seccomp.load(self.program)

@@ -31,7 +31,7 @@ class Workdir(Step):
     def describe(self) -> dict[str, Any]:
         return {"size_bytes": self._size_bytes, "inodes": self._inodes, "executable": self._executable}
 
-    def apply_init(self) -> None:
+    def set_up(self) -> None:
         flags = mount.MS_NOSUID | mount.MS_NODEV | (0 if self._executable else mount.MS_NOEXEC)
         for point in ("work", "tmp", "dev/shm"):
             os.mkdir(point)

@@ -182,14 +182,14 @@ def _own_stream(number: int) -> Removal:
     def change(plan: Plan) -> Plan:
         streams = plan.streams
         kept_fd = os.dup(number)
-        child_fds, apply_payload = streams.child_fds, streams.apply_payload
+        child_fds, confine = streams.child_fds, streams.confine
 
         def apply() -> None:
-            apply_payload()
+            confine()
             os.dup2(kept_fd, number, inheritable=True)
 
         streams.child_fds = lambda: (*child_fds(), kept_fd)  # type: ignore[method-assign]
-        streams.apply_payload = apply  # type: ignore[method-assign]
+        streams.confine = apply  # type: ignore[method-assign]
         return plan
 
     return Removal(plan=change)
@@ -204,8 +204,8 @@ def _whole_environment(plan: Plan) -> Plan:
 class _UnsealedScript(Script):
     """Hashed when the plan is made, read again when it is run."""
 
-    def __init__(self, path: str, dest: str) -> None:
-        super().__init__(path, dest)
+    def __init__(self, path: str, dest: str, *source: int) -> None:
+        super().__init__(path, dest, *source)
         self._path = path
 
     def prepare(self) -> None:
@@ -330,8 +330,8 @@ CONTROLS: dict[str, Removal] = {
     "identity.dumpable": Removal(patch=_dumpable),
     "landlock": Removal(plan=lambda plan: _drop(plan, "landlock")),
     "privileges": Removal(plan=lambda plan: _drop(plan, "privileges")),
-    "privileges.capabilities": _set("privileges", apply_payload=_keep_capabilities),
-    "privileges.no_new_privs": _set("privileges", apply_payload=_only_no_new_privs_missing),
+    "privileges.capabilities": _set("privileges", confine=_keep_capabilities),
+    "privileges.no_new_privs": _set("privileges", confine=_only_no_new_privs_missing),
     "syscalls.exec_magic": Removal(plan=_known_magic),
     "syscalls.architecture": Removal(plan=_any_architecture),
     "syscalls.uncounted": _set("syscalls", _uncounted=lambda: False),

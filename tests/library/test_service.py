@@ -15,6 +15,7 @@ import pytest
 
 import hivebox
 from hivebox.audit import history, keys, segments
+from hivebox.kernel.pid import start_time
 from hivebox.service import client
 
 ROOT = Path(__file__).parent.parent.parent
@@ -25,7 +26,12 @@ def named(name: str, parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "comm").read_text().strip() == name and _parent(entry) == parent:
+            if (
+                entry.name.isdigit()
+                and start_time(int(entry.name))
+                and (entry / "comm").read_text().strip() == name
+                and _parent(entry) == parent
+            ):
                 found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
