@@ -22,6 +22,7 @@ OUTCOMES = (
     "not_started",
 )
 TIMEOUT_EXIT, MEMORY_EXIT, CANNOT_EXIT = 124, 137, 125
+NOT_REGULAR = "not a regular file"  # of an output: left out by design, where any other reason is a loss
 
 
 class Cause(Frozen):
@@ -117,7 +118,16 @@ class Report(Frozen):
             return CANNOT_EXIT
         if ending.signal is not None:
             return 128 + ending.signal
+        if ending.exit_code == 0 and self.is_lossy:
+            return CANNOT_EXIT
         return ending.exit_code if ending.exit_code is not None else CANNOT_EXIT
+
+    @property
+    def is_lossy(self) -> bool:
+        """Something that the program wrote did not arrive: output that could not be passed on, a file not collected."""
+        cause = self.ending.cause
+        lost = any(output.skipped not in ("", NOT_REGULAR) for output in self.files)
+        return lost or (cause is not None and cause.control in ("streams", "outputs"))
 
     def wire(self) -> dict[str, Any]:
         """JSON-ready, for ``from_wire``; without the captured streams."""

@@ -89,6 +89,13 @@ class Record(Frozen):
 def watch(about: Subject, launch: Launch, caller: Caller) -> Waiting[None]:
     """Write ``started``, let the payload go, stay with it, write ``finished``, deliver the report, and only then wait
     for the kernel to take the namespaces down. Raises as pipeline.run()."""
+    try:
+        yield from _watch(about, launch, caller)
+    finally:
+        caller.orders.close()
+
+
+def _watch(about: Subject, launch: Launch, caller: Caller) -> Waiting[None]:
     record = Record(caller.recorder, about)
     try:
         controls = about.plan.describe()
@@ -121,7 +128,11 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, caller: Caller
         raise
     ending = finished.ending._replace(network=(yield from about.plan.network.finish()))
     files, failure = (yield from _collect(sandbox, policy, caller)) if caller.out_fd >= 0 else ((), None)
+    if failure and not ending.cause:
+        ending = ending._replace(cause=Cause("outputs", "supervisor", f"{failure.what}: {failure.why}"))
     appended = yield from record.append("finished", _finished(ending, files, controls))
+    if finished.undying:
+        raise undying()
     if failure:
         raise failure
     audit = {"ledger": appended.path, "seq": appended.seq, "line_sha256": appended.line_sha256}
@@ -136,7 +147,8 @@ def _collect(
     raised: the run did happen and its record must say so."""
     from hivebox.supervise.collect import Collector  # noqa: PLC0415  # few runs collect
 
-    yield from sandbox.wait()
+    if not (yield from sandbox.wait()):
+        return (), undying()
     collector = Collector(sandbox.work_fd, caller.out_fd, policy.outputs)
     try:
         if caller.aside is None:
@@ -147,6 +159,15 @@ def _collect(
         return (), error
     except OSError as error:  # whatever a hostile tree makes of it, the run has its record
         return (), from_os_error("cannot collect the outputs", error, "look at what is there already")
+
+
+def undying() -> HiveboxError:
+    """What outlived SIGKILL is of no use to the script any more: a signal ends its wait, or nothing does."""
+    return HiveboxError(
+        "the sandbox does not end",
+        "a process in it was killed and still waits in the kernel, as for a file system that does not answer",
+        "look for it with `ps -eo pid,stat,wchan,comm`, and at the granted paths",
+    )
 
 
 def _started(about: Subject, controls: Controls, *, collect: bool) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def hivebox_pipe() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def run(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "hivebox", "run", *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, **{**pipes, **options})  # type: ignore[call-overload]
         started.append(process)
         return process  # type: ignore[no-any-return]
 

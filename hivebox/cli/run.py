@@ -270,7 +270,8 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
         usage = (
             f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
         )
-        lines.append(f"stopped: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
+        head = "lost" if ending.cause.control == "streams" else "stopped"
+        lines.append(f"{head}: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
     for violation in ending.violations[:5]:
         times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")

@@ -43,6 +43,7 @@ def _launch(policy: Policy) -> int:
         try:
             sandbox = block(launch.Launch(plan).wait_ready())
             launch.kill(sandbox.init_fd)
+            block(sandbox.wait())
             sandbox.close()
         finally:
             plan.release()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 64
+_LONGEST_TEXT = 2048
 _IN_MEMFD = b"m"  # instead of the message: it is in the first descriptor
 
 
@@ -100,6 +101,16 @@ class Channel:
         data, ancillary, _flags, _address = self.socket.recvmsg(_MAX_MESSAGE, size, _socket.MSG_CMSG_CLOEXEC)
         return data, ancillary
 
+    def has_message(self) -> bool:
+        """True when ``receive`` would not block, at the end too."""
+        try:
+            self.socket.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:  # said once, and then what is there
+            return True
+        return True
+
     def peer_is_gone(self) -> bool:
         """True when every holder of the other end has closed it."""
         try:
@@ -112,8 +123,9 @@ class Channel:
 
 
 def error_body(error: HiveboxError) -> dict[str, Any]:
-    """A HiveboxError as a message body."""
-    return {"what": error.what, "why": error.why, "hint": error.hint, "exit_code": error.exit_code}
+    """A HiveboxError as a message body: short enough for a pipe that nobody reads yet, whatever a script is called."""
+    texts = {"what": error.what, "why": error.why, "hint": error.hint}
+    return {**{name: text[:_LONGEST_TEXT] for name, text in texts.items()}, "exit_code": error.exit_code}
 
 
 def body_error(body: dict[str, Any]) -> HiveboxError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 from hivebox import plainjson
 from hivebox.errors import HiveboxError, from_os_error
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enumerations, which cost 3 ms
 
+_SETUP_S = 60.0
+UNDYING_S = 20.0  # SIGKILL takes milliseconds; gigabytes take a while to be given back
 _USERNS_HINT = "run `hivebox doctor`: it names the sysctl or policy that restricts user namespaces and the fix"
 
 
@@ -49,13 +52,14 @@ class Sandbox(Frozen):
         except (BrokenPipeError, ConnectionResetError):
             return  # killed meanwhile
 
-    def wait(self) -> Waiting[None]:
-        """Until init, and with it every process of the sandbox, is dead. It ends by itself after the payload."""
-        yield Wait(self.init_fd)
+    def wait(self) -> Waiting[bool]:
+        """Until init, and with it every process of the sandbox, is dead: it ends after the payload. False when not."""
+        yield Wait(self.init_fd, UNDYING_S)
+        return os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def close(self) -> None:
-        """Reap init, which blocks while it lives, and close what the supervisor holds."""
-        os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED)
+        """Reap init, if it is dead, and close what the supervisor holds."""
+        os.waitid(os.P_PIDFD, self.init_fd, os.WEXITED | os.WNOHANG)
         for handle in (self.init_fd, self.exec_error_fd, self.work_fd, self.payload_fd, self.notify_fd):
             if handle >= 0:
                 os.close(handle)
@@ -92,11 +96,18 @@ class Launch:
         """Kill and reap init, if any, and close everything."""
         if self.init_pid:
             os.kill(self.init_pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-            os.waitpid(self.init_pid, 0)
+            self._reap_killed()
         if self._init_fd >= 0:
             os.close(self._init_fd)
         self._channel.close()
         os.close(self._exec_error_fd)
+
+    def _reap_killed(self) -> None:
+        if self._init_fd >= 0:
+            poller = select.poll()
+            poller.register(self._init_fd, select.POLLIN)
+            poller.poll(UNDYING_S * 1000)
+        os.waitpid(self.init_pid, os.WNOHANG if self._init_fd >= 0 else 0)
 
     def wait_ready(self) -> Waiting[Sandbox]:
         """Wait until the payload is set up, filter and all. Raises HiveboxError with the sandbox's own reason."""
@@ -118,7 +129,10 @@ class Launch:
         )
 
     def _expect(self, kind: str) -> Waiting[Message]:
-        yield Wait(self._channel.fileno())
+        yield Wait(self._channel.fileno(), _SETUP_S)
+        if not self._channel.has_message():
+            why = f"it is not ready after {_SETUP_S:g} s: a granted path may be on a file system that does not answer"
+            raise HiveboxError("cannot set up the sandbox", why, "try it with fewer grants")
         message = self._channel.receive()
         if message is not None and message.kind == kind:
             return message

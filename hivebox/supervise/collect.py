@@ -16,7 +16,7 @@ import time
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.mount import open_beneath
 from hivebox.policy.model import Outputs
-from hivebox.report import Output
+from hivebox.report import NOT_REGULAR, Output
 
 _MAX_DEPTH = 32
 _CHUNK = 1 << 20
@@ -112,7 +112,7 @@ class Collector:
         if stat.S_ISDIR(status.st_mode):
             self._directory(path, depth + 1)
         elif not stat.S_ISREG(status.st_mode):
-            self._skip(path, "not a regular file")
+            self._skip(path, NOT_REGULAR)
         elif status.st_nlink > 1:
             self._skip(path, "has more than one name (hard link)", status.st_size)
         elif status.st_size > self._remaining:
@@ -147,8 +147,21 @@ class Collector:
             return
         except OSError as error:
             raise _unwritable(path, error) from error
+        else:
+            try:
+                size, digest = self._fill(path, source_fd, target_fd)
+            except BaseException:
+                os.unlink(name, dir_fd=parent_fd)  # half a file would pass for a result, and be in the next try's way
+                raise
+            finally:
+                os.close(target_fd)
         finally:
             os.close(parent_fd)
+        self._names_bytes += len(os.fsencode(path))
+        self._taken.append(Output(path, size, digest))
+
+    def _fill(self, path: str, source_fd: int, target_fd: int) -> tuple[int, str]:
+        """Size in bytes and SHA-256 of what was written."""
         digest = hashlib.sha256()
         size = 0
         try:
@@ -161,10 +174,7 @@ class Collector:
                 _write_all(target_fd, chunk)
         except OSError as error:
             raise _unwritable(path, error) from error
-        finally:
-            os.close(target_fd)
-        self._names_bytes += len(os.fsencode(path))
-        self._taken.append(Output(path, size, digest.hexdigest()))
+        return size, digest.hexdigest()
 
     def _make_parents(self, parent: str) -> int:
         current_fd = os.dup(self._out_fd)

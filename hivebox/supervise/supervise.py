@@ -11,7 +11,7 @@ from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
 from hivebox.kernel.cgroup import Usage
 from hivebox.launch.channel import body_error
-from hivebox.launch.launch import Sandbox, kill
+from hivebox.launch.launch import UNDYING_S, Sandbox, kill
 from hivebox.plan.plan import Plan
 from hivebox.policy.model import Limits
 from hivebox.report import Cause, Ending, Violation
@@ -35,14 +35,17 @@ else:
     import _signal as signal  # without the enumerations, which cost 3 ms
 
 _CANCEL_GRACE_S = 2.0
+_KILLED_CHECK_S = 0.05
 
 
 class Finished(Frozen):
-    """The ending, and the streams that were kept."""
+    """The ending, and the streams that were kept. ``undying``: something of the sandbox outlived its SIGKILL, as only
+    what waits in the kernel can, for a file system that does not answer."""
 
     ending: Ending
     stdout: bytes | None
     stderr: bytes | None
+    undying: bool = False
 
 
 class Supervision:
@@ -52,7 +55,7 @@ class Supervision:
         self, plan: Plan, sandbox: Sandbox, limits: Limits, kill_after: int, sinks: Sinks, orders: Orders
     ) -> None:
         self._sandbox = sandbox
-        self._orders, self._orders_fd = orders, -1
+        self._orders = orders
         self._limits = limits
         self._started = time.monotonic()
         self._cause: Cause | None = None
@@ -61,6 +64,9 @@ class Supervision:
         self._failure: HiveboxError | None = None
         self._deadline = self._started + limits.wall_time_s
         self._ended = 0.0
+        self._init_is_dead = False
+        self._killed = 0.0
+        self._undying = False
         self._cancelled = 0
         group = plan.cgroup.group
         self._group = group
@@ -78,8 +84,7 @@ class Supervision:
     def run(self) -> Waiting[Finished]:
         """Let the payload go and stay with it to the end. Raises HiveboxError when it could not be executed."""
         try:
-            self._orders_fd = self._orders.open()
-            self._watch(self._orders_fd, self._on_order)
+            self._watch(self._orders.fd, self._on_order)
             self._watch_sandbox()
             self._sandbox.go()
             while not self._is_over():
@@ -90,11 +95,11 @@ class Supervision:
             kill(self._sandbox.init_fd)
             raise
         finally:
-            self._orders.close()
             self._close()
         if self._failure:
             raise self._failure
-        return Finished(self._ending(), *(bytes(p.kept) if p.sink_fd is None else None for p in self._pumps()))
+        kept = (bytes(pump.kept) if pump.sink_fd is None else None for pump in self._pumps())
+        return Finished(self._ending(), *kept, undying=self._undying)
 
     # -- what is watched -------------------------------------------------------------------------------------------
 
@@ -118,6 +123,9 @@ class Supervision:
 
     def _pumps(self) -> tuple[Pump, Pump]:
         return self._stdout, self._stderr
+
+    def _open_pumps(self) -> list[Pump]:
+        return [pump for pump in self._pumps() if pump.open]
 
     def _poll_streams(self) -> None:
         """Register for each stream the one direction it waits for."""
@@ -153,7 +161,7 @@ class Supervision:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
-        return bool(self._ended) and not any(pump.open for pump in self._pumps())
+        return bool(self._ended) and not self._open_pumps()
 
     def _turn(self) -> None:
         for handle, events in self._epoll.poll(0):
@@ -165,12 +173,21 @@ class Supervision:
         if self._budget.exceeded:
             size = format_size(self._limits.output_size_bytes)
             self._stop("output", Cause("output_size", "supervisor", f"output limit of {size} reached"))
+        if self._init_is_dead:
+            for pump in self._pumps():
+                pump.drain()
+        if self._killed and not self._ended and time.monotonic() - self._killed > UNDYING_S:
+            self._undying = True
+            self._ended = time.monotonic()
+            self._close_pumps()
         if not self._ended:
             self._check_clock()
 
     def _timeout_s(self) -> float:
         if self._ended:
-            return -1.0
+            return 0.0 if self._init_is_dead and not all(pump.wants_write() for pump in self._open_pumps()) else -1.0
+        if self._killed:
+            return _KILLED_CHECK_S
         remaining = max(self._deadline - time.monotonic(), 0.0)
         return min(remaining, self._meter.next_check_s(self._limits))
 
@@ -213,6 +230,7 @@ class Supervision:
     def _kill(self) -> None:
         if self._group:
             self._group.settle()
+        self._killed = self._killed or time.monotonic()
         kill(self._sandbox.init_fd)
         if self._group:
             self._group.kill()
@@ -236,6 +254,7 @@ class Supervision:
 
     def _on_init_death(self) -> None:
         self._ended = self._ended or time.monotonic()
+        self._init_is_dead = True
         self._unwatch(self._sandbox.init_fd)
 
     def _on_refusal(self) -> None:
@@ -258,10 +277,9 @@ class Supervision:
         """Pass the first signal on and give the payload a moment; end it at the second."""
         number = self._orders.take()
         if self._ended:  # only a reader that does not read keeps us
-            for pump in self._pumps():
-                pump.close()
+            self._close_pumps()
         if number == GONE:
-            self._unwatch(self._orders_fd)
+            self._unwatch(self._orders.fd)
             text = "whoever asked for the run is gone"
             self._stop("cancelled", Cause("caller", "supervisor", text))
             return
@@ -282,9 +300,12 @@ class Supervision:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _close(self) -> None:
+    def _close_pumps(self) -> None:
         for pump in self._pumps():
             pump.close()
+
+    def _close(self) -> None:
+        self._close_pumps()
         if self._feeder:
             self._feeder.finish()
         self._epoll.close()

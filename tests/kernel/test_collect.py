@@ -80,3 +80,12 @@ def test_names_that_are_not_text(runner: Runner, tmp_path: Path) -> None:
     files = collect(runner, "open(b'/work/\\xff\\n', 'w')", tmp_path / "out")
     assert len(files) == 1
     assert list((tmp_path / "out").iterdir())
+
+
+def test_a_result_that_does_not_arrive_is_a_failure(hivebox, tmp_path: Path) -> None:
+    (tmp_path / "result").write_text("of yesterday")
+    done = hivebox("run", "--out", str(tmp_path), "--", "python3", "-c", "open('result', 'w').write('of today')")
+    assert done.returncode == 125
+    assert b"not collected: result: exists" in done.stderr
+    done = hivebox("run", "--out", str(tmp_path), "--", "python3", "-c", "import os; os.mkfifo('pipe')")
+    assert done.returncode == 0, "nobody expects a pipe to arrive"

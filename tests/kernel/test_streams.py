@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from hivebox.kernel.pid import start_time
+from hivebox.policy.model import Syscalls
 from hivebox.supervise.output import Budget, Pump
-from tests.harness import LIMITS, Runner, policy, slack_s
+from tests.harness import LIMITS, PLAIN_GROUPS, Runner, policy, slack_s
 
 BLOB = bytes(range(256)) * 1024
 
@@ -99,8 +103,8 @@ def test_a_reader_that_goes_away_ends_the_run(hivebox_pipe) -> None:
     assert process.wait(timeout=10 + slack_s()) != 0
 
 
-def test_a_pump_never_writes_more_than_a_pipe_takes() -> None:
-    """The piece size is what makes a write unable to block: see with a full pipe and one free page."""
+def test_a_pump_never_blocks_on_a_full_pipe() -> None:
+    """One page is free, and there are five to write."""
     source, feed = os.pipe()
     drain, sink = os.pipe()
     os.set_blocking(sink, False)
@@ -151,3 +155,74 @@ def test_few_open_files_are_enough_or_the_error_says_so(hivebox) -> None:
     assert hivebox("run", "--", "true", preexec_fn=limit(64, 4096)).returncode == 0
     refused = hivebox("run", "--", "true", preexec_fn=limit(64, 900))
     assert (refused.returncode, b"may open 900 files" in refused.stderr) == (125, True), refused.stderr
+
+
+TAKES_BACK = """
+import os, threading
+own = os.open('/proc/self/fd/1', os.O_RDONLY | os.O_NONBLOCK)
+def take():
+    while True:
+        try: os.read(own, 1 << 16)
+        except BlockingIOError: pass
+threading.Thread(target=take, daemon=True).start()
+while True: os.write(1, b'x')
+"""
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user: root's pipes are not the script's to open")
+def test_a_script_that_reads_its_own_output_back_cannot_stop_the_clock(runner: Runner) -> None:
+    """A pipe can be opened again through /proc, and what polled readable is gone when it is read."""
+    groups = (*PLAIN_GROUPS, "@process")
+    limits = LIMITS._replace(wall_time_s=4 + slack_s(), cpu_time_s=60, output_size_bytes=1 << 30)
+    began = time.monotonic()
+    report = runner.command(
+        "/usr/bin/python3", "-c", TAKES_BACK, policy=policy(limits=limits, syscalls=Syscalls(groups=groups))
+    )
+    assert report.outcome == "timeout"
+    assert time.monotonic() - began < 4 + 2 * slack_s() + 4, "init's own clock would end it five seconds later"
+
+
+def test_a_terminal_that_takes_nothing_does_not_stop_the_clock(hivebox_pipe) -> None:
+    """As after Control-S: it polls writable while there is room for less than a piece."""
+    master, terminal = os.openpty()
+    code = "import os\nwhile True: os.write(1, b'\\n' * 4096)"
+    limit = 2 + slack_s()
+    process = hivebox_pipe("--timeout", f"{limit}s", "--", "python3", "-c", code, stdout=terminal)
+    try:
+        wait_until(lambda: not sandboxes_of(process.pid), limit + 15 + slack_s())
+        assert process.poll() is None, "it waits for its reader, as before"
+    finally:
+        os.close(master)
+        os.close(terminal)
+    assert process.wait(30) == 124
+
+
+def sandboxes_of(pid: int) -> list[str]:
+    """The live children of this hivebox."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in children if start_time(int(child))]
+
+
+def wait_until(what: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    time.sleep(1)
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_stream_that_cannot_be_passed_on_is_a_failure(hivebox) -> None:
+    with open("/dev/full", "w") as full:
+        done = hivebox(
+            "run", "--", "python3", "-c", "print(1)", stdout=full, capture_output=False, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 125
+    assert b"lost: cannot pass its output on" in done.stderr
+
+
+def test_a_failure_to_say_why_in_few_words(hivebox) -> None:
+    """More than a pipe takes: nobody reads it before the sandbox is ready."""
+    began = time.monotonic()
+    done = hivebox("run", "--", "a" * 100_000)
+    assert done.returncode == 127
+    assert time.monotonic() - began < 20 + slack_s()
