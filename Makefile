@@ -19,6 +19,7 @@ test-vm:
 	scripts/test-vm
 bench: setup
 	.venv/bin/python scripts/bench.py
+	.venv/bin/python scripts/bench_library.py
 	.venv/bin/python scripts/bench_audit.py
 bench-audit: setup
 	.venv/bin/python scripts/bench_audit.py --million

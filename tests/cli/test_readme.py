@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,14 @@ def test_every_command_runs(command: str, tree: Path, hivebox) -> None:
         input=b"",
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_the_python_runs(page: str, tree: Path) -> None:
+    """Each page from top to bottom, as one program."""
+    blocks = re.findall(r"^((?:    .*\n|\n)+)", (ROOT / page).read_text(), re.MULTILINE)
+    program = "".join(textwrap.dedent(block) for block in blocks if "import hivebox" in block or "hivebox.run" in block)
+    subprocess.run([sys.executable, "-c", program], cwd=tree, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
 def test_the_two_commands_are_what_ci_runs() -> None:
