@@ -1,6 +1,6 @@
 """make bench, second part: `hivebox.run` from Python, beside bubblewrap where that is installed, and many runs at once.
 
-Runs come in rounds, one of each kind in random order, after a warm-up of all; a ratio is the median of the rounds' ratios.
+Runs come in rounds, one of each kind in random order, after a warm-up; a ratio is the median of the rounds' ratios.
 bubblewrap gets namespaces and mounts alone: no filter, no control group, no record.
 """
 
