@@ -62,16 +62,16 @@ def contents(name: str, count: int):
         )
 
 
-def write(state: str, name: str, count: int) -> list[float]:
-    """Seconds of each append."""
-    ledger, took = Ledger(state, lock_timeout_s=60), []
+def write(state: str, name: str, count: int) -> None:
+    """``count`` appends once everybody is ready; prints when they began and ended, and the CPU time they took."""
+    ledger = Ledger(state, lock_timeout_s=60)
     ledger.prepare()
-    sys.stdin.read()  # until everybody is ready
+    print("ready", flush=True)
+    sys.stdin.read()
+    began, cpu_s = time.monotonic(), time.process_time()
     for event, run_id, predicate in contents(name, count):
-        before = time.perf_counter()
         ledger.append(event, run_id, SUBJECTS, predicate)
-        took.append(time.perf_counter() - before)
-    return took
+    print(began, time.monotonic(), time.process_time() - cpu_s)
 
 
 def append_beside_fsync(folder: str, count: int = 300) -> None:
@@ -95,21 +95,26 @@ def append_beside_fsync(folder: str, count: int = 300) -> None:
 
 
 def group_commit(folder: str, writers: int, each: int) -> None:
+    """From the first append's begin to the last one's acknowledgement, without starting and ending interpreters."""
     state = os.path.join(folder, f"group-{writers}")
     settings.save(state, settings.Settings(checkpoint_every=0))
     here = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-c", WRITER, state]
     started = [
-        subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE) for number in range(writers)
+        subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for number in range(writers)
     ]
-    time.sleep(2 + writers / 10)
-    before = time.perf_counter()
+    for writer in started:
+        writer.stdout.readline()
     for writer in started:
         writer.stdin.close()
+    said = [[float(word) for word in writer.stdout.read().split()] for writer in started]
     for writer in started:
         writer.wait()
-    rate = writers * each / (time.perf_counter() - before)
-    print(f"group commit: {rate:.0f} durable appends/s by {writers} processes; line 2000")
+    took_s = max(ended for _, ended, _ in said) - min(began for began, _, _ in said)
+    count, cpu_ms = writers * each, sum(cpu for *_, cpu in said) * 1000
+    what = f"{count / took_s:.0f} durable appends/s by {writers} processes"
+    print(f"group commit: {what}, {cpu_ms / count:.2f} ms of CPU time each; line 2000")
 
 
 def make_ledger(state: str, count: int) -> None:
@@ -162,7 +167,7 @@ def list_last(state: str, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", default=".")
+    parser.add_argument("--dir", default="/var/tmp")
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--million", action="store_true")
     options = parser.parse_args()

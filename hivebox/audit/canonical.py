@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32
 _SMALLEST_INT, _LARGEST_INT = -(1 << 63), (1 << 64) - 1
 _LARGEST_FRACTION = float(1 << 53)
+_HOLE = "\0"  # which canonical JSON never has
 _LONGEST_INT = 20  # characters of -2**63 and of 2**64-1
 
 
@@ -25,14 +26,8 @@ class NotCanonicalError(ValueError):
     """The value has no canonical form, or the bytes are not one."""
 
 
-class Encoded:
-    """A value whose text was made earlier, where nobody waited for it."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, value: object, depth: int) -> None:
-        """``depth`` is how many containers it will stand in. Raises NotCanonicalError."""
-        self.text = _text(value, depth)
+class Hole:
+    """Stands for a value that is known later."""
 
 
 def encode(value: object) -> bytes:
@@ -42,6 +37,11 @@ def encode(value: object) -> bytes:
     ``{"base64": ...}`` of its bytes: two arguments that differ never look the same in a record.
     """
     return _text(value, 0).encode("ascii")
+
+
+def pieces(value: object) -> list[str]:
+    """The texts before, between and after the holes of ``value``. Raises NotCanonicalError."""
+    return _text(value, 0).split(_HOLE)
 
 
 def decode(data: bytes) -> Any:
@@ -75,8 +75,8 @@ def _text(value: object, depth: int) -> str:  # noqa: PLR0911  # one for each ki
         return "{" + ",".join([f"{_key(key)}:{_text(value[key], depth + 1)}" for key in sorted(value)]) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join([_text(item, depth + 1) for item in value]) + "]"
-    if isinstance(value, Encoded):
-        return value.text
+    if isinstance(value, Hole):
+        return _HOLE
     raise NotCanonicalError(f"no JSON form for {type(value).__name__}")
 
 

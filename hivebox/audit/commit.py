@@ -6,8 +6,7 @@ if it is killed the kernel gives the lock to the next. The note is a hint for th
 
 When the sync fails, nothing behind the noted length was acknowledged: it is cut off, and each writer that waited finds
 its line gone and fails its run. (After an error the kernel counts the pages as clean, so a second try would claim a
-success:
-https://lwn.net/Articles/752063/.)
+success: https://lwn.net/Articles/752063/.)
 """
 
 from __future__ import annotations
@@ -16,49 +15,39 @@ import fcntl
 import os
 import time
 
-from hivebox.audit.journal import Journal, lock, write_error
-from hivebox.audit.statement import boot_id
+from hivebox.audit.journal import Journal, write_error
 from hivebox.errors import HiveboxError
 
-NAME = "commit"
 _PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.002
-
-
-def open_commit(dir_fd: int) -> int:
-    """The caller closes the descriptor."""
-    return os.open(NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+_LONGEST_NOTE = 128
 
 
 def commit(journal: Journal, start: int, lines: bytes, deadline_s: float) -> None:
     """Return when ``lines``, appended at offset ``start``, are on the disk. ``journal`` must be unlocked. Raises
     HiveboxError, and then they are not in the ledger."""
-    fd = open_commit(journal.dir_fd)
+    synced = _lead_or_follow(journal, start + len(lines), deadline_s)
+    if journal.read(start, start + len(lines)) != lines:
+        why = f"{journal.path}: the disk failed while the record was being written"
+        raise HiveboxError("cannot write the audit record", why, "see dmesg")
+    if synced >= start + len(lines):
+        return
+    size = journal.size()
     try:
-        synced = _lead_or_follow(fd, journal, start + len(lines), deadline_s)
-        if journal.read(start, start + len(lines)) != lines:
-            why = f"{journal.path}: the disk failed while the record was being written"
-            raise HiveboxError("cannot write the audit record", why, "see dmesg")
-        if synced >= start + len(lines):
-            return
-        size = journal.size()
-        try:
-            os.fdatasync(journal.fd)
-        except OSError as error:
-            _undo(journal, synced or start, deadline_s)
-            raise write_error(journal.path, error) from error
-        _write_mark(fd, journal, size)
-    finally:
-        os.close(fd)  # unlocks
+        os.fdatasync(journal.fd)
+    except OSError as error:
+        _undo(journal, synced or start, deadline_s)
+        raise write_error(journal.path, error) from error
+    _note(journal, size)
 
 
-def _lead_or_follow(fd: int, journal: Journal, end: int, deadline_s: float) -> int:
-    """Wait for the lock, or until somebody else has synced up to ``end``: followers that take the lock one by
-    one would be slower than the disk. How much is synced."""
+def _lead_or_follow(journal: Journal, end: int, deadline_s: float) -> int:
+    """Wait for the lock, or until somebody else has synced up to ``end``: followers that take the lock one by one would
+    be slower than the disk. How much is synced."""
     pause_s = _PAUSE_S
-    while (synced := _read_mark(fd, journal)) < end:
+    while (synced := _noted(journal)) < end:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _read_mark(fd, journal)
+            fcntl.flock(journal.commit_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _noted(journal)
         except BlockingIOError as error:
             if time.monotonic() >= deadline_s:
                 why = f"{journal.path}: a sync takes too long"
@@ -68,15 +57,10 @@ def _lead_or_follow(fd: int, journal: Journal, end: int, deadline_s: float) -> i
     return synced
 
 
-def cut(journal: Journal, end: int, deadline_s: float) -> None:
-    """Drop a torn end of the locked ``journal``, and what was noted about it."""
-    fd = open_commit(journal.dir_fd)
-    try:
-        lock(fd, fcntl.LOCK_EX, journal.path, deadline_s)
-        os.ftruncate(fd, 0)
-        journal.cut(end)
-    finally:
-        os.close(fd)
+def cut(journal: Journal, end: int) -> None:
+    """Drop a torn end of the settled ``journal``, and what was noted about it."""
+    os.ftruncate(journal.commit_fd, 0)
+    journal.cut(end)
 
 
 def _undo(journal: Journal, end: int, deadline_s: float) -> None:
@@ -90,19 +74,21 @@ def _undo(journal: Journal, end: int, deadline_s: float) -> None:
         return
 
 
-def _read_mark(fd: int, journal: Journal) -> int:
+def _noted(journal: Journal) -> int:
     """How much of this very file is known to be on the disk; 0 when nothing is."""
     try:
-        boot, ino, synced = os.pread(fd, 128, 0).partition(b"\n")[0].decode().split()
-        if boot == boot_id() and int(ino) == os.fstat(journal.fd).st_ino and int(synced) <= journal.size():
+        boot_id, ino, synced = os.pread(journal.commit_fd, _LONGEST_NOTE, 0).partition(b"\n")[0].decode().split()
+        status = os.fstat(journal.fd)
+        if boot_id == journal.boot_id and int(ino) == status.st_ino and int(synced) <= status.st_size:
             return int(synced)
     except ValueError:
         pass
     return 0
 
 
-def _write_mark(fd: int, journal: Journal, size: int) -> None:
+def _note(journal: Journal, size: int) -> None:
     try:
-        os.pwrite(fd, f"{boot_id() or '-'} {os.fstat(journal.fd).st_ino} {size}\n".encode(), 0)
+        note = f"{journal.boot_id or '-'} {os.fstat(journal.fd).st_ino} {size}\n"
+        os.pwrite(journal.commit_fd, note.encode(), 0)
     except OSError:  # a full disk: the next one syncs for itself
         return

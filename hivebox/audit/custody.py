@@ -9,6 +9,7 @@ import os
 import stat
 
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.kernel.write import write_all
 from hivebox.locations import make_private_dir
 
 OTHERS_WRITE = 0o022
@@ -20,10 +21,7 @@ def open_private_dir(state_dir: str, name: str) -> int:
     """``<state_dir>/<name>``, created 0700 and durable if missing. The caller closes the descriptor."""
     path = os.path.join(state_dir, name)
     try:
-        if not os.path.isdir(state_dir):
-            make_private_dir(state_dir)
-            _sync_dir(os.path.dirname(state_dir))
-        state_fd = os.open(state_dir, _OPEN_DIR)
+        state_fd = _open_state(state_dir)
         try:
             check_private(state_fd, state_dir, OTHERS_WRITE)
             return _open_child(state_fd, name, path)
@@ -33,20 +31,36 @@ def open_private_dir(state_dir: str, name: str) -> int:
         raise from_os_error(f"cannot use {path}", error, "set HIVEBOX_STATE to a directory of yours") from error
 
 
-def _open_child(state_fd: int, name: str, path: str) -> int:
+def _open_state(state_dir: str) -> int:
     try:
-        os.mkdir(name, 0o700, dir_fd=state_fd)
-        os.fsync(state_fd)
-    except FileExistsError:
-        pass
+        return os.open(state_dir, _OPEN_DIR)
+    except FileNotFoundError:
+        make_private_dir(state_dir)
+        _sync_dir(os.path.dirname(state_dir))
+    return os.open(state_dir, _OPEN_DIR)
+
+
+def _open_child(state_fd: int, name: str, path: str) -> int:
     # O_NOFOLLOW: another name for a directory elsewhere would put the ledger where its owner does not look.
-    fd = os.open(name, _OPEN_DIR | os.O_NOFOLLOW, dir_fd=state_fd)
+    try:
+        fd = os.open(name, _OPEN_DIR | os.O_NOFOLLOW, dir_fd=state_fd)
+    except FileNotFoundError:
+        _make_child(state_fd, name)
+        fd = os.open(name, _OPEN_DIR | os.O_NOFOLLOW, dir_fd=state_fd)
     try:
         check_private(fd, path, OTHERS_WRITE)
     except HiveboxError:
         os.close(fd)
         raise
     return fd
+
+
+def _make_child(state_fd: int, name: str) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=state_fd)
+        os.fsync(state_fd)
+    except FileExistsError:  # another first run was faster
+        return
 
 
 def check_private(fd: int, path: str, forbidden_mode: int) -> None:
@@ -85,13 +99,6 @@ def write_new(dir_fd: int, name: str, data: bytes, mode: int) -> None:
         raise
     finally:
         os.close(fd)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """One write(2) in the ordinary case. A short one goes on, so that the errno that stopped it is raised."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
 
 
 def _sync_dir(path: str) -> None:

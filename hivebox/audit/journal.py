@@ -1,9 +1,8 @@
 """The ledger as a file: one appender at a time, every line whole or gone, on the disk before anyone is told.
 
-Two locks. Whoever holds the one on ``ledger.jsonl`` (``with_journal``) appends; ``Journal.write`` leaves its lines
-in the
-page cache. Whoever holds the one on ``commit`` (audit/commit.py) makes everything appended so far durable, for all who
-wait: many runs share one fdatasync. Only then is anybody told.
+Two locks. Whoever holds the one on ``ledger.jsonl`` (``with_journal``) appends; ``Journal.write`` leaves its lines in
+the page cache. Whoever holds the one on ``commit`` (audit/commit.py) makes everything appended so far durable, for all
+who wait: many runs share one fdatasync. Only then is anybody told. Who needs both takes ``commit`` first.
 """
 
 from __future__ import annotations
@@ -13,11 +12,13 @@ import fcntl
 import os
 import time
 
-from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_all, write_new
+from hivebox.audit import settings, statement
+from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, errno_text, from_os_error
 from hivebox.frozen import Frozen
+from hivebox.kernel.write import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,16 +28,21 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NAME = "ledger.jsonl"
+COMMIT = "commit"
 LOCK_TIMEOUT_S = 60.0  # two hundred runs that end at once, on a disk that takes 50 ms for an fsync
 _PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.002
 
 
 class Journal(Frozen):
-    """An open, locked ledger file. ``fd`` and ``dir_fd`` are closed by ``with_journal``."""
+    """An open, locked ledger file. ``with_journal`` closes the descriptors; ``commit_fd`` is that of ``commit``, whose
+    locks and content are for audit/commit.py. ``boot_id`` and ``settings`` are those of when it was opened."""
 
     fd: int
     dir_fd: int
+    commit_fd: int
     path: str
+    boot_id: str
+    settings: settings.Settings
 
     def size(self) -> int:
         """Bytes."""
@@ -123,22 +129,28 @@ def lock(fd: int, operation: int, path: str, deadline_s: float) -> None:
         pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
 
 
-def with_journal(state_dir: str, deadline_s: float, act: Callable[[Journal], T]) -> T:
+def with_journal(
+    state_dir: str, deadline_s: float, act: Callable[[Journal], T], *, settled: bool = False, boot_id: str | None = None
+) -> T:
     """What ``act`` returns, given the ledger of ``state_dir``: made if missing, locked against every other appender
-    until
-    ``unlock`` or the end of ``act``. Raises HiveboxError."""
+    until ``unlock`` or the end of ``act``. ``settled``: with nobody syncing it either. Raises HiveboxError."""
     dir_fd = open_private_dir(state_dir, "audit")
     path = os.path.join(state_dir, "audit", NAME)
+    commit_fd = fd = -1
     try:
+        chosen = settings.load(dir_fd)
+        boot_id = statement.boot_id() if boot_id is None else boot_id
+        commit_fd = _open(dir_fd, COMMIT, path)
+        if settled:
+            lock(commit_fd, fcntl.LOCK_EX, path, deadline_s)
         fd = _open_locked(dir_fd, path, deadline_s)
-        try:
-            return act(Journal(fd, dir_fd, path))
-        finally:
-            os.close(fd)  # unlocks
+        return act(Journal(fd, dir_fd, commit_fd, path, boot_id, chosen))
     except OSError as error:
         raise write_error(path, error) from error
     finally:
-        os.close(dir_fd)
+        for each in (fd, commit_fd, dir_fd):  # unlocks
+            if each >= 0:
+                os.close(each)
 
 
 def write_error(path: str, error: OSError) -> HiveboxError:
@@ -151,7 +163,7 @@ def write_error(path: str, error: OSError) -> HiveboxError:
 
 def _open_locked(dir_fd: int, path: str, deadline_s: float) -> int:
     while True:
-        fd = _open(dir_fd, path)
+        fd = _open(dir_fd, NAME, path)
         try:
             check_regular(fd, path)
             check_private(fd, path, OTHERS_WRITE)
@@ -167,12 +179,13 @@ def _open_locked(dir_fd: int, path: str, deadline_s: float) -> int:
             raise HiveboxError("cannot lock the audit ledger", f"{path}: replaced again and again by another process")
 
 
-def _open(dir_fd: int, path: str) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _open(dir_fd: int, name: str, path: str) -> int:
+    # Linux appends whatever the offset of pwrite(2) when O_APPEND is set, and ``commit`` is written in place.
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_APPEND if name == NAME else 0)
     try:
-        return os.open(NAME, flags, dir_fd=dir_fd)
+        return os.open(name, flags, dir_fd=dir_fd)
     except FileNotFoundError:
-        return os.open(NAME, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
+        return os.open(name, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
     except OSError as error:
         error.filename = path
         if error.errno != errno.ELOOP:

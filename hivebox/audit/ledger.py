@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from hivebox.audit import canonical, commit, envelope, journal, place, settings, statement, supervisor
+from hivebox.audit import canonical, commit, envelope, journal, place, statement, supervisor
 from hivebox.audit.keys import Signer, load_signer, take_over
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
@@ -13,9 +13,14 @@ from hivebox.frozen import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _MOST_ABORTED = 16  # runs found dead that one append speaks for: it must not be slow
+# Nobody else appends while the supervisor of each open run is looked for: of more than a few, not every time.
+_ALWAYS_LOOKED_FOR = 4
+_LOOK_EVERY_NS = 20_000_000
 
 
 class Appended(Frozen):
@@ -27,32 +32,23 @@ class Appended(Frozen):
     checkpoint_due: bool = False
 
 
-class Entry(Frozen):
-    """What a record says beside its place and time; ``subjects`` are (name, SHA-256 in hex)."""
-
-    event: str
-    run_id: str
-    subjects: Sequence[tuple[str, str]]
-    predicate: Mapping[str, Any]
-    encoded: Mapping[str, Any] | None = None
-
-
 class Ledger:
     """The ledger and key of one state directory. Cheap to make; nothing is read or imported before the first use.
 
-    ``clock`` is asked under the lock, so that records are in the order of their times.
+    ``clock`` is asked under the lock, so that records are in the order of their times; None is this host's.
     """
 
     def __init__(
         self,
         state_dir: str,
-        clock: Callable[[], statement.Moment] = statement.now,
+        clock: Callable[[], statement.Moment] | None = None,
         lock_timeout_s: float = journal.LOCK_TIMEOUT_S,
     ) -> None:
         self._state_dir = os.path.abspath(state_dir)
         self._clock = clock
         self._lock_timeout_s = lock_timeout_s
         self._signer: Signer | None = None
+        self._boot_id: str | None = None
 
     def prepare(self) -> Signer:
         """Loads or makes the key. ``append`` does it by itself; call this where 7 ms are free, after the fork."""
@@ -70,55 +66,47 @@ class Ledger:
         self.prepare()
         deadline_s = time.monotonic() + self._lock_timeout_s
         try:
-            statement.check_content(run_id, subjects, predicate)
-            # Encoded before the lock is taken: most of what an append costs, and nobody waits for it.
-            encoded = {name: canonical.Encoded(value, 2) for name, value in predicate.items()}
-            entry = Entry(event, run_id, subjects, predicate, encoded)
+            drawn = statement.draft(event, run_id, subjects, predicate)
             appended = None
             while appended is None:
-                appended = journal.with_journal(
-                    self._state_dir, deadline_s, lambda opened: self._append(opened, entry, deadline_s)
-                )
-            if appended.checkpoint_due:
-                self._checkpoint()
-            return appended
+                appended = self._with(deadline_s, lambda opened: self._append(opened, drawn, deadline_s))
+                if appended is None:
+                    self._with(deadline_s, self._settle, settled=True)
         except (canonical.NotCanonicalError, envelope.RuleError) as error:
             raise HiveboxError("cannot write the audit record", str(error)) from error
+        if appended.checkpoint_due:
+            self._checkpoint()
+        return appended
 
     def protect(self, *, on: bool) -> str:
         """chattr +a or -a for the open segment. "" when it was done, else why not."""
         deadline_s = time.monotonic() + self._lock_timeout_s
-        return journal.with_journal(self._state_dir, deadline_s, lambda opened: opened.protect(on=on))
+        return self._with(deadline_s, lambda opened: opened.protect(on=on))
 
     def rotate(self) -> None:
         """Close the open segment, whatever its size. An empty one stays."""
-        from hivebox.audit import segments  # noqa: PLC0415
-
         deadline_s = time.monotonic() + self._lock_timeout_s
+        self._with(deadline_s, lambda opened: self._settle(opened, rotate_at_bytes=1), settled=True)
 
-        def close(opened: journal.Journal) -> None:
-            found = self._recovered(opened, place.find(opened, lambda: _last_before(opened)), deadline_s)
-            if found.end:
-                append_only = bool(settings.load(opened.dir_fd).append_only)
-                segments.rotate(opened, found, deadline_s, append_only=append_only)
+    def _with(self, deadline_s: float, act: Callable[[journal.Journal], T], *, settled: bool = False) -> T:
+        if self._boot_id is None:
+            self._boot_id = statement.boot_id()
+        return journal.with_journal(self._state_dir, deadline_s, act, settled=settled, boot_id=self._boot_id)
 
-        journal.with_journal(self._state_dir, deadline_s, close)
-
-    def _append(self, opened: journal.Journal, entry: Entry, deadline_s: float) -> Appended | None:
-        """None when the ledger was rotated: open it again."""
-        chosen = settings.load(opened.dir_fd)
+    def _append(self, opened: journal.Journal, drawn: statement.Draft, deadline_s: float) -> Appended | None:
+        """None when the ledger must be settled first."""
         found = place.find(opened, lambda: _last_before(opened))
-        found = self._recovered(opened, found, deadline_s)
-        if found.end >= chosen.segment_bytes:
-            from hivebox.audit import segments  # noqa: PLC0415  # once in 64 MiB
-
-            segments.rotate(opened, found, deadline_s, append_only=bool(chosen.append_only))
+        if found.torn or found.recovering or found.end >= opened.settings.segment_bytes:
             return None
-        entries = [*_dead(found), entry] if entry.event == "started" else [entry]
+        drafts = [drawn]
+        if drawn.event == "started" and found.open_runs:
+            found, dead = _look_for_dead(found, opened.boot_id)
+            drafts = [*dead, drawn]
         if found.seq >= 0 and not found.end:
-            entries = [_segment(opened, chosen), *entries]
-        lines, after = self._sign(found, entries)
-        due = entry.event == "finished" and 0 < chosen.checkpoint_every <= after.seq + 1 - found.checkpointed
+            drafts = [_segment(opened), *drafts]
+        lines, after = self._sign(found, drafts)
+        every = opened.settings.checkpoint_every
+        due = drawn.event == "finished" and 0 < every <= after.seq + 1 - found.checkpointed
         if due:
             after = after._replace(checkpointed=after.seq + 1)  # told under the lock: only one of many makes it
         opened.write(lines)
@@ -126,6 +114,14 @@ class Ledger:
         opened.unlock()
         commit.commit(opened, found.end, b"\n".join(lines) + b"\n", deadline_s)
         return Appended(after.seq, after.line_sha256, opened.path, due)
+
+    def _settle(self, opened: journal.Journal, rotate_at_bytes: int = 0) -> None:
+        """Recover from a torn end, then close the segment if it is large enough."""
+        found = self._recovered(opened, place.find(opened, lambda: _last_before(opened)))
+        if found.end >= (rotate_at_bytes or opened.settings.segment_bytes):
+            from hivebox.audit import segments  # noqa: PLC0415  # once in 64 MiB
+
+            segments.rotate(opened, found)
 
     def _checkpoint(self) -> None:
         """Best effort: the record is durable already, and the next checkpoint covers what this one would have."""
@@ -136,21 +132,22 @@ class Ledger:
         except (HiveboxError, OSError):
             pass
 
-    def _recovered(self, opened: journal.Journal, found: place.Place, deadline_s: float) -> place.Place:
+    def _recovered(self, opened: journal.Journal, found: place.Place) -> place.Place:
         """A torn end is kept beside the ledger, then cut off, then told in a record of its own. A kill in between
-        leaves
-        ``recovering`` in the state, so that the next appender tells it."""
+        leaves ``recovering`` in the state, so that the next appender tells it."""
         if found.torn:
             recovering = (opened.keep_torn(found.torn), len(found.torn))
             place.save(opened, found._replace(recovering=recovering))
-            commit.cut(opened, found.end, deadline_s)
+            commit.cut(opened, found.end)
             found = found._replace(torn=b"", recovering=recovering)
         if not found.recovering:
             return found
         digest, size = found.recovering
         dropped = {"bytes": size, "kept_as": f"torn-{digest}", "sha256": digest}
         run_id = "recovered-" + os.urandom(8).hex()
-        lines, after = self._sign(found, [Entry("recovered", run_id, [("torn", digest)], {"dropped": dropped})])
+        lines, after = self._sign(
+            found, [statement.draft("recovered", run_id, [("torn", digest)], {"dropped": dropped})]
+        )
         opened.write(lines)
         os.fdatasync(opened.fd)
         place.save(opened, after)
@@ -163,29 +160,28 @@ class Ledger:
             signer = self._signer = take_over(self._state_dir, found.keyid)
         return signer
 
-    def _sign(self, found: place.Place, entries: Sequence[Entry]) -> tuple[list[bytes], place.Place]:
-        """Lines for the entries, and the place behind them."""
+    def _sign(self, found: place.Place, drafts: Sequence[statement.Draft]) -> tuple[list[bytes], place.Place]:
+        """Their lines, and the place behind them."""
         signer = self._signer_for(found)
         lines = []
-        for entry in entries:
-            event, run_id, subjects, predicate, encoded = entry
-            moment = self._clock()
-            record = statement.Record(
-                found.seq + 1, found.line_sha256, event, run_id, moment, tuple(subjects), dict(predicate)
-            )
-            payload = statement.encode(record._replace(predicate=dict(encoded)) if encoded else record)
+        for drawn in drafts:
+            moment = self._clock() if self._clock else statement.now(self._boot_id)
+            record, payload = drawn.at(found.seq + 1, found.line_sha256, moment)
             lines.append(envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload))))
             found = found.after(lines[-1], record)
         return lines, found
 
 
-def _dead(found: place.Place) -> list[Entry]:
+def _look_for_dead(found: place.Place, boot_id: str) -> tuple[place.Place, list[statement.Draft]]:
     """An end for each run whose hivebox is gone."""
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    if len(found.open_runs) > _ALWAYS_LOOKED_FOR and 0 <= now_ns - found.looked_ns < _LOOK_EVERY_NS:
+        return found, []
     mine = supervisor.identify()
-    dead = [run_id for run_id, who in found.open_runs.items() if supervisor.is_gone(who, mine)][:_MOST_ABORTED]
+    dead = [run_id for run_id, who in found.open_runs.items() if supervisor.is_gone(who, mine, boot_id)][:_MOST_ABORTED]
     why = "the hivebox that watched this run was killed, or its host went down"
-    result = {"outcome": "aborted", "why": why}
-    return [Entry("aborted", run_id, (), {"result": result, "noticed_by": mine}) for run_id in dead]
+    content = {"result": {"outcome": "aborted", "why": why}, "noticed_by": mine}
+    return found._replace(looked_ns=now_ns), [statement.draft("aborted", run_id, (), content) for run_id in dead]
 
 
 def _last_before(opened: journal.Journal) -> tuple[int, str]:
@@ -196,11 +192,12 @@ def _last_before(opened: journal.Journal) -> tuple[int, str]:
     return segments.last_before(os.path.dirname(opened.path))
 
 
-def _segment(opened: journal.Journal, chosen: settings.Settings) -> Entry:
+def _segment(opened: journal.Journal) -> statement.Draft:
     """The first record of a segment that is not the first."""
     from hivebox.audit import segments  # noqa: PLC0415
 
     said = segments.tree_before(opened)
     run_id = "segment-" + os.urandom(8).hex()
-    why_not = opened.protect(on=True) if chosen.append_only else "not asked for"
-    return Entry("segment", run_id, (), {"tree": said, "append_only": {"set": not why_not, "why_not": why_not}})
+    why_not = opened.protect(on=True) if opened.settings.append_only else "not asked for"
+    append_only = {"set": not why_not, "why_not": why_not}
+    return statement.draft("segment", run_id, (), {"tree": said, "append_only": append_only})

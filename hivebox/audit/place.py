@@ -1,9 +1,8 @@
 """Where the next record goes: its number, the digest before it, and which runs are open.
 
 ``audit/state`` has it ready, one line of JSON written after each append under the ledger's lock, so that appending
-costs
-the same whatever the ledger's length. It is a cache: believed only when the last line it knows is in the ledger at that
-place, rebuilt from the ledger otherwise, and read by no verifier.
+costs the same whatever the ledger's length. It is a cache: believed only when the last line it knows is in the ledger
+at that place, rebuilt from the ledger otherwise, and read by no verifier.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 NAME = "state"
 _MOST_IN_DOUBT = 1024  # lines that one power loss may leave in any state: those of writers that waited for one sync
 _BLOCK_BYTES = 1 << 20
-_LONGEST_STATE = 4 << 20
 
 
 class Place(Frozen):
@@ -43,6 +41,7 @@ class Place(Frozen):
     checkpointed: int = 0  # how many records the last checkpoint of our own making covers
     keyid: str = ""  # the key that the ledger was handed over to, if it was
     recovering: tuple[str, int] | None = None  # a torn end that was cut off and has no record yet: SHA-256, bytes
+    looked_ns: int = 0  # when the open runs' supervisors were looked for, by CLOCK_BOOTTIME
 
     def after(self, line: bytes, record: statement.Record) -> Place:
         """The place behind one more record."""
@@ -69,6 +68,7 @@ class Place(Frozen):
             self.checkpointed,
             _handed_to(record) or self.keyid,
             recovering,
+            self.looked_ns,
         )
 
 
@@ -78,9 +78,8 @@ def _handed_to(record: statement.Record) -> str:
 
 
 def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
-    """The end of the locked ledger. ``before`` reads (seq, digest) of the last record of the segment before this
-    file, or
-    (-1, zeros). Raises HiveboxError when there is nothing to build on."""
+    """The end of the locked ledger. ``before`` reads (seq, digest) of the last record of the segment before this file,
+    or (-1, zeros). Raises HiveboxError when there is nothing to build on."""
     size = journal.size()
     known, same_boot = _read_state(journal, size)
     if known and same_boot and known.end == size:
@@ -93,10 +92,10 @@ def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
 
 def save(journal: Journal, place: Place) -> None:
     """Best effort: without it the next appender reads back."""
-    state = {**place._asdict(), "boot_id": statement.boot_id(), "ino": os.fstat(journal.fd).st_ino}
+    state = {**place._asdict(), "boot_id": journal.boot_id, "ino": os.fstat(journal.fd).st_ino}
     del state["torn"]
     try:
-        fd = os.open(NAME, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=journal.dir_fd)
+        fd = _open_for_writing(journal.dir_fd)
         try:
             os.write(fd, plainjson.dumps(state).encode() + b"\n")  # what a longer one leaves behind it is not read
             if place.recovering:
@@ -107,6 +106,14 @@ def save(journal: Journal, place: Place) -> None:
         return
 
 
+def _open_for_writing(dir_fd: int) -> int:
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(NAME, flags, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return os.open(NAME, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
+
+
 def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
     """(the place, or None when it does not fit the file; whether this boot wrote the state)."""
     try:
@@ -114,8 +121,8 @@ def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
     except FileNotFoundError:
         return None, False
     try:
-        state = plainjson.loads(os.read(fd, _LONGEST_STATE).partition(b"\n")[0])
-        same_boot, ino = state.pop("boot_id") == statement.boot_id(), state.pop("ino")
+        state = plainjson.loads(os.read(fd, os.fstat(fd).st_size).partition(b"\n")[0])
+        same_boot, ino = state.pop("boot_id") == journal.boot_id, state.pop("ino")
         recovering = state.pop("recovering")
         place = Place(**state, recovering=tuple(recovering) if recovering else None)
     except (ValueError, TypeError, KeyError, AttributeError):

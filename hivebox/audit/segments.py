@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO, NamedTuple
 
-from hivebox.audit import commit, envelope, journal, place, seals, statement, tree
+from hivebox.audit import envelope, journal, place, seals, statement, tree
 from hivebox.audit.custody import write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.errors import HiveboxError, from_os_error
@@ -128,31 +128,26 @@ def last_before(audit_dir: str) -> tuple[int, str]:
     return record.seq, hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
 
 
-def rotate(opened: journal.Journal, found: place.Place, deadline_s: float, *, append_only: bool) -> None:
-    """Close the locked ledger and put an empty one in its place. The caller opens that anew."""
-    fd = commit.open_commit(opened.dir_fd)
+def rotate(opened: journal.Journal, found: place.Place) -> None:
+    """Close the settled ledger and put an empty one in its place. The caller opens that anew."""
+    os.fdatasync(opened.fd)
+    first = _first_record(opened).seq
+    # A hard link cannot replace a file: no segment is ever overwritten.
+    name = f"segment-{first:012d}.jsonl"
+    if opened.settings.append_only:
+        opened.protect(on=False)  # or it could not be renamed
+    if not _is_open(os.path.dirname(opened.path), name):
+        os.link(journal.NAME, name, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
+    temporary = f".new-{os.urandom(8).hex()}"
+    fresh_fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=opened.dir_fd)
     try:
-        journal.lock(fd, fcntl.LOCK_EX, opened.path, deadline_s)
-        os.fdatasync(opened.fd)
-        first = _first_record(opened).seq
-        # A hard link cannot replace a file: no segment is ever overwritten.
-        name = f"segment-{first:012d}.jsonl"
-        if append_only:
-            opened.protect(on=False)  # or it could not be renamed
-        if not _is_open(os.path.dirname(opened.path), name):
-            os.link(journal.NAME, name, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
-        temporary = f".new-{os.urandom(8).hex()}"
-        fresh_fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=opened.dir_fd)
-        try:
-            place.save(opened._replace(fd=fresh_fd), found._replace(start=0, end=0))
-        finally:
-            os.close(fresh_fd)
-        os.rename(temporary, journal.NAME, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
-        os.fsync(opened.dir_fd)
-        if append_only:
-            opened.protect(on=True)
+        place.save(opened._replace(fd=fresh_fd), found._replace(start=0, end=0))
     finally:
-        os.close(fd)
+        os.close(fresh_fd)
+    os.rename(temporary, journal.NAME, src_dir_fd=opened.dir_fd, dst_dir_fd=opened.dir_fd)
+    os.fsync(opened.dir_fd)
+    if opened.settings.append_only:
+        opened.protect(on=True)
 
 
 def tree_before(opened: journal.Journal) -> dict[str, object]:

@@ -42,6 +42,27 @@ class Moment(Frozen):
     boot_id: str
 
 
+class Draft(Frozen):
+    """A statement but for its place and its time: all that can be checked and encoded before it is its turn."""
+
+    event: str
+    run_id: str
+    subjects: tuple[tuple[str, str], ...]
+    predicate: Mapping[str, Any]
+    pieces: list[str]
+    version: int = VERSION
+
+    def at(self, seq: int, prev: str, moment: Moment) -> tuple[Record, bytes]:
+        """The statement there and then, and the payload to sign. Raises NotCanonicalError for a clock that tells no
+        time."""
+        before, between, after = self.pieces
+        link = f'{{"prev":"{prev}","seq":{seq}}}'.encode("ascii")
+        time_text = canonical.encode(moment._asdict())
+        payload = b"".join((before.encode("ascii"), link, between.encode("ascii"), time_text, after.encode("ascii")))
+        record = Record(seq, prev, self.event, self.run_id, moment, self.subjects, dict(self.predicate), self.version)
+        return record, payload
+
+
 class Record(Frozen):
     """One statement that has the right shape. ``predicate`` is all of it, the ledger's own fields included."""
 
@@ -55,12 +76,14 @@ class Record(Frozen):
     version: int = VERSION
 
 
-def now() -> Moment:
-    """The clocks of this host."""
+def now(boot: str | None = None) -> Moment:
+    """The clocks of this host; ``boot`` is its ``boot_id``, asked for if it is not given."""
     wall_ns = time.time_ns()
     seconds, nanoseconds = divmod(wall_ns, 1_000_000_000)
     utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
-    return Moment(utc, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns(), boot_id())
+    return Moment(
+        utc, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns(), boot_id() if boot is None else boot
+    )
 
 
 def boot_id() -> str:
@@ -75,25 +98,32 @@ def boot_id() -> str:
         os.close(fd)
 
 
-def encode(record: Record) -> bytes:
-    """The payload to sign. Raises NotCanonicalError for content that JSON cannot carry, RuleError for a bad shape."""
-    if record.event not in EVENTS[record.version]:
-        raise RuleError("event", "one of " + ", ".join(EVENTS[record.version]), repr(record.event))
-    predicate = {
-        **record.predicate,
-        "event": record.event,
-        "ledger": {"prev": record.prev, "seq": record.seq},
-        "run_id": record.run_id,
-        "time": record.moment._asdict(),
-    }
+def draft(
+    event: str,
+    run_id: str,
+    subjects: Sequence[tuple[str, str]],
+    predicate: Mapping[str, Any],
+    version: int = VERSION,
+) -> Draft:
+    """Raises NotCanonicalError for content that JSON cannot carry, RuleError for a bad shape."""
+    if event not in EVENTS[version]:
+        raise RuleError("event", "one of " + ", ".join(EVENTS[version]), repr(event))
+    check_content(run_id, subjects, predicate)
+    own = {"event": event, "ledger": canonical.Hole(), "run_id": run_id, "time": canonical.Hole()}
     statement = {
         "_type": STATEMENT_TYPE,
-        "predicate": predicate,
-        "predicateType": PREDICATE_TYPES[record.version],
-        "subject": [{"digest": {"sha256": digest}, "name": _readable(name)} for name, digest in record.subjects],
+        "predicate": {**predicate, **own},
+        "predicateType": PREDICATE_TYPES[version],
+        "subject": [{"digest": {"sha256": digest}, "name": _readable(name)} for name, digest in subjects],
     }
-    check(statement)
-    return canonical.encode(statement)
+    return Draft(event, run_id, tuple(subjects), predicate, canonical.pieces(statement), version)
+
+
+def encode(record: Record) -> bytes:
+    """The payload of a whole record. Raises as ``draft``."""
+    predicate = {name: value for name, value in record.predicate.items() if name not in RESERVED}
+    drawn = draft(record.event, record.run_id, record.subjects, predicate, record.version)
+    return drawn.at(record.seq, record.prev, record.moment)[1]
 
 
 def decode(payload: bytes) -> Record:

@@ -33,13 +33,13 @@ def is_running(record: Record) -> bool:
     return _is_seen(supervisor, identify()) and _is_there(supervisor, identify())
 
 
-def is_gone(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+def is_gone(supervisor: Mapping[str, Any], me: Mapping[str, Any], boot_now: str) -> bool:
     """True only when it certainly is: another boot of this host, or a process of my PID namespace that is not there.
-    ``supervisor`` has the ``boot_id`` of its record."""
+    ``supervisor`` has the ``boot_id`` of its record, ``boot_now`` is that of this boot."""
     boot = supervisor.get("boot_id")
-    if not boot or not boot_id():
+    if not boot or not boot_now:
         return False
-    return boot != boot_id() or (_is_seen(supervisor, me) and not _is_there(supervisor, me))
+    return boot != boot_now or (_is_seen(supervisor, me) and not _is_there(supervisor, me))
 
 
 def _is_seen(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hivebox.errors import HiveboxError, errno_text
 from hivebox.kernel import mount
+from hivebox.kernel.write import write_all
 from hivebox.rootfs import bytecode
 from hivebox.rootfs.inventory import BYTECODE, DATA, DIR, LINK, Entry, Inventory
 
@@ -59,12 +60,6 @@ def hash_fd(file_fd: int) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _write_all(file_fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file_fd, view) :]
-
-
 def _copy_content(source_fd: int, target_fd: int) -> None:
     """Shares blocks where the file system can (copy_file_range(2)); never a hard link, through which a later edit of
     the source would change the tree."""
@@ -75,7 +70,7 @@ def _copy_content(source_fd: int, target_fd: int) -> None:
         if error.errno not in _NO_COPY_RANGE or os.fstat(target_fd).st_size:
             raise
         while chunk := os.read(source_fd, _CHUNK):
-            _write_all(target_fd, chunk)
+            write_all(target_fd, chunk)
 
 
 def _copy_file(source: str, target_fd: int) -> int:
@@ -109,7 +104,7 @@ def _make(entry: Entry, target: str) -> tuple[str, int, int, str] | None:
     try:
         mode = 0o644
         if entry.kind in (BYTECODE, DATA):
-            _write_all(target_fd, data)
+            write_all(target_fd, data)
         else:
             mode = _copy_file(entry.source, target_fd)
         os.fchmod(target_fd, mode)

@@ -15,6 +15,7 @@ import time
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.mount import open_beneath
+from hivebox.kernel.write import write_all
 from hivebox.policy.model import Outputs
 from hivebox.report import NOT_REGULAR, Output
 
@@ -40,13 +41,6 @@ def open_directory(path: str) -> int:
 
 def _unwritable(path: str, error: OSError) -> HiveboxError:
     return from_os_error(f"cannot write the output {path}", error, "mend the output directory and run again")
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    """write(2) takes what fits: on a full disk a part, and only the next call says so."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 class Collector:
@@ -171,7 +165,7 @@ class Collector:
                 if self._remaining < 0:
                     raise HiveboxError("cannot collect outputs", f"{path} grew while it was read", "report this")
                 digest.update(chunk)
-                _write_all(target_fd, chunk)
+                write_all(target_fd, chunk)
         except OSError as error:
             raise _unwritable(path, error) from error
         return size, digest.hexdigest()
