@@ -18,7 +18,7 @@ import time
 from hivebox.audit.journal import Journal, write_error
 from hivebox.errors import HiveboxError
 
-_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.002
+_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.004
 _LONGEST_NOTE = 128
 
 
@@ -53,7 +53,7 @@ def _lead_or_follow(journal: Journal, end: int, deadline_s: float) -> int:
                 why = f"{journal.path}: a sync takes too long"
                 raise HiveboxError("cannot write the audit record", why, "look at the disk") from error
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
     return synced
 
 

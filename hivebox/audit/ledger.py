@@ -9,6 +9,7 @@ from hivebox.audit import canonical, commit, envelope, journal, place, statement
 from hivebox.audit.keys import Signer, load_signer, take_over
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+from hivebox.kernel.pid import namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,10 +178,11 @@ def _look_for_dead(found: place.Place, boot_id: str) -> tuple[place.Place, list[
     now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     if len(found.open_runs) > _ALWAYS_LOOKED_FOR and 0 <= now_ns - found.looked_ns < _LOOK_EVERY_NS:
         return found, []
-    mine = supervisor.identify()
-    dead = [run_id for run_id, who in found.open_runs.items() if supervisor.is_gone(who, mine, boot_id)][:_MOST_ABORTED]
+    ours = namespaces()
+    watched = [(run_id, supervisor.Watcher(*who)) for run_id, who in found.open_runs.items()]
+    dead = [run_id for run_id, watcher in watched if supervisor.is_gone(watcher, boot_id, ours)][:_MOST_ABORTED]
     why = "the hivebox that watched this run was killed, or its host went down"
-    content = {"result": {"outcome": "aborted", "why": why}, "noticed_by": mine}
+    content = {"result": {"outcome": "aborted", "why": why}, "noticed_by": supervisor.identify()} if dead else {}
     return found._replace(looked_ns=now_ns), [statement.draft("aborted", run_id, (), content) for run_id in dead]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from hivebox import plainjson
-from hivebox.audit import envelope, statement
+from hivebox.audit import envelope, statement, supervisor
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.audit.journal import Journal
 from hivebox.digest import sha256
@@ -19,7 +19,7 @@ from hivebox.frozen import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 NAME = "state"
@@ -29,14 +29,14 @@ _BLOCK_BYTES = 1 << 20
 
 class Place(Frozen):
     """``seq`` and ``line_sha256`` are the last record's (-1 and 64 zeros when there is none); it lies in the file from
-    ``start`` to ``end``, its newline included, and is empty where a new segment begins. ``open_runs``: run_id -> its
-    supervisor with ``boot_id``. ``torn`` is what follows ``end``."""
+    ``start`` to ``end``, its newline included, and is empty where a new segment begins. ``open_runs``: run_id ->
+    the values of its supervisor.Watcher. ``torn`` is what follows ``end``."""
 
     seq: int
     line_sha256: str
     start: int
     end: int
-    open_runs: dict[str, dict[str, Any]]
+    open_runs: dict[str, Sequence[Any]]
     torn: bytes = b""
     checkpointed: int = 0  # how many records the last checkpoint of our own making covers
     keyid: str = ""  # the key that the ledger was handed over to, if it was
@@ -47,12 +47,8 @@ class Place(Frozen):
         """The place behind one more record."""
         runs = self.open_runs
         if record.event == "started":
-            supervisor = record.predicate.get("supervisor")
-            runs = (
-                {**runs, record.run_id: {**supervisor, "boot_id": record.moment.boot_id}}
-                if isinstance(supervisor, dict)
-                else runs
-            )
+            watcher = supervisor.watcher_of(record)
+            runs = {**runs, record.run_id: watcher} if watcher else runs
         elif record.event in ("finished", "aborted") and record.run_id in runs:
             runs = {run_id: who for run_id, who in runs.items() if run_id != record.run_id}
         end = self.end + len(line) + 1
@@ -124,6 +120,8 @@ def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
         state = plainjson.loads(os.read(fd, os.fstat(fd).st_size).partition(b"\n")[0])
         same_boot, ino = state.pop("boot_id") == journal.boot_id, state.pop("ino")
         recovering = state.pop("recovering")
+        if not all(len(who) == len(supervisor.Watcher._fields) for who in state["open_runs"].values()):
+            return None, same_boot
         place = Place(**state, recovering=tuple(recovering) if recovering else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None, False

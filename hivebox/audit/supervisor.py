@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 
 from hivebox.audit.statement import Record, boot_id
-from hivebox.kernel.pid import namespaces, start_time
+from hivebox.frozen import Frozen
+from hivebox.kernel.pid import Namespaces, namespaces, start_time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+
+class Watcher(Frozen):
+    """Who watches a run. ``starttime_ticks`` and ``time_namespace`` are -1 where a record does not say."""
+
+    boot_id: str
+    pid: int
+    pid_namespace: int
+    starttime_ticks: int
+    time_namespace: int
 
 
 def identify() -> dict[str, int]:
@@ -25,31 +31,36 @@ def identify() -> dict[str, int]:
     }
 
 
+def watcher_of(record: Record) -> Watcher | None:
+    """What a ``started`` record says; None when that is nothing."""
+    said = record.predicate.get("supervisor")
+    if not isinstance(said, dict) or not record.moment.boot_id:
+        return None
+    numbers = [said.get(name, -1) for name in Watcher._fields[1:]]
+    return Watcher(record.moment.boot_id, *numbers) if all(type(number) is int for number in numbers) else None
+
+
 def is_running(record: Record) -> bool:
     """True only for a supervisor of this boot that is still there. Other hosts' and namespaces' runs are not."""
-    supervisor = record.predicate.get("supervisor")
-    if not isinstance(supervisor, dict) or not record.moment.boot_id or record.moment.boot_id != boot_id():
+    watcher, ours = watcher_of(record), namespaces()
+    return watcher is not None and watcher.boot_id == boot_id() and _is_seen(watcher, ours) and _is_there(watcher, ours)
+
+
+def is_gone(watcher: Watcher, boot_now: str, ours: Namespaces) -> bool:
+    """True only when it certainly is: another boot of this host, or a process of our PID namespace that is not there.
+    ``boot_now`` is empty where this boot is not known."""
+    if not boot_now:
         return False
-    return _is_seen(supervisor, identify()) and _is_there(supervisor, identify())
+    return watcher.boot_id != boot_now or (_is_seen(watcher, ours) and not _is_there(watcher, ours))
 
 
-def is_gone(supervisor: Mapping[str, Any], me: Mapping[str, Any], boot_now: str) -> bool:
-    """True only when it certainly is: another boot of this host, or a process of my PID namespace that is not there.
-    ``supervisor`` has the ``boot_id`` of its record, ``boot_now`` is that of this boot."""
-    boot = supervisor.get("boot_id")
-    if not boot or not boot_now:
-        return False
-    return boot != boot_now or (_is_seen(supervisor, me) and not _is_there(supervisor, me))
-
-
-def _is_seen(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+def _is_seen(watcher: Watcher, ours: Namespaces) -> bool:
     """Whether its pid means anything here."""
-    return bool(me["pid_namespace"]) and supervisor.get("pid_namespace") == me["pid_namespace"]
+    return ours.pid != 0 and watcher.pid_namespace == ours.pid
 
 
-def _is_there(supervisor: Mapping[str, Any], me: Mapping[str, Any]) -> bool:
+def _is_there(watcher: Watcher, ours: Namespaces) -> bool:
     """A start time as another time namespace counts it proves nothing: then whoever has the pid is taken for it."""
-    pid: Any = supervisor.get("pid")
-    started = start_time(pid) if isinstance(pid, int) and pid > 0 else 0
-    comparable = supervisor.get("time_namespace", me["time_namespace"]) == me["time_namespace"]
-    return started != 0 and (not comparable or started == supervisor.get("starttime_ticks"))
+    started = start_time(watcher.pid) if watcher.pid > 0 else 0
+    comparable = watcher.time_namespace in (-1, ours.time)
+    return started != 0 and (not comparable or started == watcher.starttime_ticks)
