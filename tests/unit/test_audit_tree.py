@@ -115,6 +115,25 @@ def test_an_independent_library_accepts_our_proofs() -> None:
             assert root_from_inclusion(leaf, index, size, proof.path[1:]) == root
 
 
+def test_a_second_independent_library_agrees_on_every_consistency_proof() -> None:
+    """pymerkle's consistency proofs have a form of their own; tamperlog's are the RFC's. Both ways, up to 33 leaves."""
+    merkle = pytest.importorskip("tamperlog.merkle")
+    refused = pytest.importorskip("tamperlog.errors").ProofError
+    leaves = [leaf_hash(b"%d" % number) for number in range(33)]
+    ours = random_leaves(33)
+    for size in range(1, 34):
+        root = ours.root(0, size)
+        assert merkle.merkle_root(leaves[:size]) == root
+        for old in range(1, size + 1):
+            before, path = ours.root(0, old), ours.consistency(old, size)
+            merkle.verify_consistency(old, before, size, root, path)
+            check_consistency(old, before, size, root, merkle.consistency_proof(old, leaves[:size]))
+            if old < size:
+                for wrong in ((old, root, size, root, path), (old, before, size, before, path)):
+                    with pytest.raises(refused):
+                        merkle.verify_consistency(*wrong)
+
+
 def test_a_frontier_of_the_wrong_shape_is_refused() -> None:
     for size, hashes in ((1, []), (2, [b"x" * 32] * 2), (1, [b"short"]), (-1, [])):
         with pytest.raises(ProofError):
