@@ -21,6 +21,6 @@ bench: setup
 	.venv/bin/python scripts/bench.py
 	.venv/bin/python scripts/bench_library.py
 	.venv/bin/python scripts/bench_audit.py
+	.venv/bin/python scripts/bench_network.py
 bench-audit: setup
 	.venv/bin/python scripts/bench_audit.py --million
-	.venv/bin/python scripts/bench_network.py

@@ -2,18 +2,19 @@
 
     bench_audit.py [--dir DIR] [--records N] [--million]
 
-DIR is where the ledger is made, on the disk to be measured (default: a new directory in the current one). --million
-makes a
-ledger of a million records (4 GB, minutes) to list and verify; without it the same is measured on N records.
+DIR is where the ledger is made, on the disk to be measured (default: a new directory in /var/tmp). --million
+makes a ledger of a million records (4 GB, minutes) to list and verify; without it the same is measured on N records.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import hashlib
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -100,17 +101,18 @@ def group_commit(folder: str, writers: int, each: int) -> None:
     settings.save(state, settings.Settings(checkpoint_every=0))
     here = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-c", WRITER, state]
-    started = [
-        subprocess.Popen([*command, f"w{number}", str(each), here], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for number in range(writers)
-    ]
-    for writer in started:
-        writer.stdout.readline()
-    for writer in started:
-        writer.stdin.close()
-    said = [[float(word) for word in writer.stdout.read().split()] for writer in started]
-    for writer in started:
-        writer.wait()
+    with contextlib.ExitStack() as stack:
+        started = []
+        for number in range(writers):
+            words = [*command, f"w{number}", str(each), here]
+            writer = stack.enter_context(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            stack.callback(writer.kill)  # before it is waited for, when this is interrupted
+            started.append(writer)
+        for writer in started:
+            writer.stdout.readline()
+        for writer in started:
+            writer.stdin.close()
+        said = [[float(word) for word in writer.stdout.read().split()] for writer in started]
     took_s = max(ended for _, ended, _ in said) - min(began for began, _, _ in said)
     count, cpu_ms = writers * each, sum(cpu for *_, cpu in said) * 1000
     what = f"{count / took_s:.0f} durable appends/s by {writers} processes"
@@ -167,23 +169,24 @@ def list_last(state: str, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", default="/var/tmp")
+    parser.add_argument("--dir", default="/var/tmp", help="default: %(default)s, which stays over a reboot")
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--million", action="store_true")
     options = parser.parse_args()
     count = 1_000_000 if options.million else options.records
-    folder = tempfile.mkdtemp(prefix="hivebox-bench-", dir=options.dir)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through the finally
+    folder = tempfile.mkdtemp(prefix="hivebox-bench-", dir=os.path.abspath(options.dir))
     try:
         append_beside_fsync(folder)
         for writers in (8, 32):
-            group_commit(folder, writers, 100)
+            group_commit(folder, writers, 1600 // writers)
         state = os.path.join(folder, "ledger")
         make_ledger(state, count)
         verify_rate(state, every_signature=False)
         verify_rate(state, every_signature=True)
         list_last(state, count)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,6 @@ it) somewhere else and give it back with ``--head``.
     verify reads the same stack backwards and does no I/O; docs/audit-format.md describes every byte.
 
 ``keys`` and ``journal`` trust only files that belong to the caller and that nobody else can write (``custody``).
-Nothing here imports ``cryptography`` before it signs or verifies, and the caller loads the key only after the fork:
-the payload's address space never held it.
+Nothing here imports ``cryptography`` before it signs or verifies, and the caller loads the key only after the fork: the
+payload's address space never held it.
 """

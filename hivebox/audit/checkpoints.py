@@ -1,8 +1,7 @@
 """Checkpoints of this ledger: made, kept in ``audit/checkpoints/<size>.note``, shown to witnesses.
 
-Nothing is signed that was not verified: a checkpoint vouches for every record that it covers, so the records since
-the last
-one are verified first. ``audit/tree`` remembers where that ended; without it, it is all of them.
+Nothing is signed that was not verified: a checkpoint vouches for every record that it covers, so the records since the
+last one are verified first. ``audit/tree`` remembers where that ended; without it, it is all of them.
 """
 
 from __future__ import annotations

@@ -24,18 +24,24 @@ _LONGEST_NOTE = 128
 
 def commit(journal: Journal, start: int, lines: bytes, deadline_s: float) -> None:
     """Return when ``lines``, appended at offset ``start``, are on the disk. ``journal`` must be unlocked. Raises
-    HiveboxError, and then they are not in the ledger."""
+    HiveboxError, and then nobody may rely on them: they are cut off, or (where a sync hangs, or cutting fails too)
+    still there, true but not acknowledged."""
     synced = _lead_or_follow(journal, start + len(lines), deadline_s)
     if journal.read(start, start + len(lines)) != lines:
         why = f"{journal.path}: the disk failed while the record was being written"
         raise HiveboxError("cannot write the audit record", why, "see dmesg")
-    if synced >= start + len(lines):
-        return
+    if synced < start + len(lines):
+        sync(journal, start, deadline_s)
+
+
+def sync(journal: Journal, start: int, deadline_s: float) -> None:
+    """Everything appended so far is on the disk, or (HiveboxError) what is not is cut off: all behind the noted length,
+    behind ``start`` where none is noted. The caller has the lock on ``commit``."""
     size = journal.size()
     try:
         os.fdatasync(journal.fd)
     except OSError as error:
-        _undo(journal, synced or start, deadline_s)
+        _undo(journal, _noted(journal) or start, deadline_s)
         raise write_error(journal.path, error) from error
     _note(journal, size)
 

@@ -1,10 +1,9 @@
 """``canonical.decode`` ten times faster, for who reads many records. Imports msgspec: never on the ``hivebox run``
 path.
 
-The quick way accepts only what certainly is canonical; all else goes to ``canonical``, which has the last word.
-Certain is
-data that msgspec reads as no deeper than usual and writes back to the same bytes, and that has none of what msgspec and
-hivebox spell differently: bytes above ASCII, escapes by number, integers beyond 64 bits, fractions.
+The quick way accepts only what certainly is canonical; all else goes to ``canonical``, which has the last word. Certain
+is data that msgspec reads as no deeper than usual and writes back to the same bytes, and that has none of what msgspec
+and hivebox spell differently: bytes above ASCII, escapes by number, integers beyond 64 bits, fractions.
 """
 
 from __future__ import annotations

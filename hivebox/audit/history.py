@@ -31,9 +31,8 @@ class Entry(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The records of one run; ``finished`` may be ``aborted``. Either may be None in a ledger that was tampered
-    with, or
-    whose other segments are elsewhere."""
+    """The records of one run; ``finished`` may be ``aborted``. Either may be None in a ledger that was tampered with,
+    or whose other segments are elsewhere."""
 
     run_id: str
     started: Entry | None

@@ -141,6 +141,7 @@ def with_journal(
         chosen = settings.load(dir_fd)
         boot_id = statement.boot_id() if boot_id is None else boot_id
         commit_fd = _open(dir_fd, COMMIT, path)
+        check_regular(commit_fd, os.path.join(state_dir, "audit", COMMIT))
         if settled:
             lock(commit_fd, fcntl.LOCK_EX, path, deadline_s)
         fd = _open_locked(dir_fd, path, deadline_s)

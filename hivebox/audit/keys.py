@@ -95,9 +95,8 @@ def load_signer(state_dir: str) -> Signer:
 
 
 def prepare_next(state_dir: str, external: tuple[Mapping[str, Any], bytes] | None) -> Signer:
-    """The key to rotate to, not in use yet: a new one in a file, or ``external`` (config, public key). A next key
-    that an
-    earlier rotation left unfinished is replaced."""
+    """The key to rotate to, not in use yet: a new one in a file, or ``external`` (config, public key). A next key that
+    an earlier rotation left unfinished is replaced."""
     dir_fd = open_private_dir(state_dir, "keys")
     try:
         for name in (_NEXT + PRIVATE_NAME, _NEXT + EXTERNAL_NAME):

@@ -62,7 +62,7 @@ class Ledger:
     ) -> Appended:
         """Signs and writes one record; it is on the disk when this returns. ``subjects`` are (name, SHA-256 in hex).
 
-        Raises HiveboxError, and then the record is not in the ledger: the run must not go on.
+        Raises HiveboxError, and then the run must not go on (commit.commit says where the record is).
         """
         self.prepare()
         deadline_s = time.monotonic() + self._lock_timeout_s
@@ -146,11 +146,10 @@ class Ledger:
         digest, size = found.recovering
         dropped = {"bytes": size, "kept_as": f"torn-{digest}", "sha256": digest}
         run_id = "recovered-" + os.urandom(8).hex()
-        lines, after = self._sign(
-            found, [statement.draft("recovered", run_id, [("torn", digest)], {"dropped": dropped})]
-        )
+        drawn = statement.draft("recovered", run_id, [("torn", digest)], {"dropped": dropped})
+        lines, after = self._sign(found, [drawn])
         opened.write(lines)
-        os.fdatasync(opened.fd)
+        commit.sync(opened, found.end, deadline_s=0)
         place.save(opened, after)
         return after
 
@@ -167,10 +166,19 @@ class Ledger:
         lines = []
         for drawn in drafts:
             moment = self._clock() if self._clock else statement.now(self._boot_id)
+            if found.not_after and moment.utc > found.not_after:
+                raise _outlived(signer, found.not_after)
             record, payload = drawn.at(found.seq + 1, found.line_sha256, moment)
             lines.append(envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload))))
             found = found.after(lines[-1], record)
         return lines, found
+
+
+def _outlived(signer: Signer, not_after: str) -> HiveboxError:
+    """No verifier would accept what it signs now, a change of the key least of all."""
+    why = f"key {signer.keyid} is for records until {not_after}"
+    hint = "if the clock is right, move audit/ away to begin a new ledger; next time, rotate the key before that day"
+    return HiveboxError("cannot sign the audit record", why, hint)
 
 
 def _look_for_dead(found: place.Place, boot_id: str) -> tuple[place.Place, list[statement.Draft]]:

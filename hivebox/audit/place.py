@@ -8,6 +8,7 @@ at that place, rebuilt from the ledger otherwise, and read by no verifier.
 from __future__ import annotations
 
 import os
+from binascii import crc32
 
 from hivebox import plainjson
 from hivebox.audit import envelope, statement, supervisor
@@ -39,7 +40,8 @@ class Place(Frozen):
     open_runs: dict[str, Sequence[Any]]
     torn: bytes = b""
     checkpointed: int = 0  # how many records the last checkpoint of our own making covers
-    keyid: str = ""  # the key that the ledger was handed over to, if it was
+    keyid: str = ""  # the key that the ledger was handed over to, if it was,
+    not_after: str = ""  # and until when
     recovering: tuple[str, int] | None = None  # a torn end that was cut off and has no record yet: SHA-256, bytes
     looked_ns: int = 0  # when the open runs' supervisors were looked for, by CLOCK_BOOTTIME
 
@@ -62,15 +64,18 @@ class Place(Frozen):
             runs,
             b"",
             self.checkpointed,
-            _handed_to(record) or self.keyid,
+            *(_handed_to(record) or (self.keyid, self.not_after)),
             recovering,
             self.looked_ns,
         )
 
 
-def _handed_to(record: statement.Record) -> str:
+def _handed_to(record: statement.Record) -> tuple[str, str] | None:
+    """The key that the ledger is handed over to, and until when."""
     change = record.predicate.get("key") if record.event == "key" else None
-    return str(change.get("keyid", "")) if isinstance(change, dict) and change.get("action") == "rotate" else ""
+    if not isinstance(change, dict) or change.get("action") != "rotate":
+        return None
+    return str(change.get("keyid", "")), str(change.get("not_after") or "")
 
 
 def find(journal: Journal, before: Callable[[], tuple[int, str]]) -> Place:
@@ -93,7 +98,7 @@ def save(journal: Journal, place: Place) -> None:
     try:
         fd = _open_for_writing(journal.dir_fd)
         try:
-            os.write(fd, plainjson.dumps(state).encode() + b"\n")  # what a longer one leaves behind it is not read
+            os.write(fd, _sealed(state))  # what a longer one leaves behind it is not read
             if place.recovering:
                 os.fsync(fd)
         finally:
@@ -103,25 +108,37 @@ def save(journal: Journal, place: Place) -> None:
 
 
 def _open_for_writing(dir_fd: int) -> int:
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(NAME, flags, dir_fd=dir_fd)
     except FileNotFoundError:
         return os.open(NAME, flags | os.O_CREAT, 0o600, dir_fd=dir_fd)
 
 
+def _sealed(state: dict[str, Any]) -> bytes:
+    """With a check sum: a field that is not what was written would make records that do not verify."""
+    text = plainjson.dumps(state).encode()
+    return b"%b %08x\n" % (text, crc32(text))
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
+    text, _, check = data.partition(b"\n")[0].rpartition(b" ")
+    if check != b"%08x" % crc32(text):
+        raise ValueError("not what was written")
+    return dict(plainjson.loads(text))
+
+
 def _read_state(journal: Journal, size: int) -> tuple[Place | None, bool]:
     """(the place, or None when it does not fit the file; whether this boot wrote the state)."""
     try:
-        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=journal.dir_fd)
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=journal.dir_fd)
     except FileNotFoundError:
         return None, False
     try:
-        state = plainjson.loads(os.read(fd, os.fstat(fd).st_size).partition(b"\n")[0])
+        state = _unsealed(os.read(fd, os.fstat(fd).st_size))
         same_boot, ino = state.pop("boot_id") == journal.boot_id, state.pop("ino")
         recovering = state.pop("recovering")
-        if not all(len(who) == len(supervisor.Watcher._fields) for who in state["open_runs"].values()):
-            return None, same_boot
         place = Place(**state, recovering=tuple(recovering) if recovering else None)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None, False

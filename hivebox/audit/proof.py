@@ -21,8 +21,7 @@ def make(
     since: note.Checkpoint | None,
 ) -> dict[str, Any]:
     """JSON-ready. ``records`` are (seq, line without newline) that ``checkpoint`` covers; ``since`` an older one of
-    this
-    ledger. Raises ProofError."""
+    this ledger. Raises ProofError."""
     proof: dict[str, Any] = {
         "type": TYPE,
         "checkpoint": checkpoint.note().decode(),

@@ -1,6 +1,5 @@
 """Changing the signing key. The old key signs the record that names the new one; then the files change places. When
-hivebox
-is killed in between, whoever appends next finds the record and finishes (``keys.take_over``)."""
+hivebox is killed in between, whoever appends next finds the record and finishes (``keys.take_over``)."""
 
 from __future__ import annotations
 
@@ -14,9 +13,8 @@ from hivebox.errors import HiveboxError
 
 
 def rotate(state_dir: str, to: str, not_after: str) -> Signer:
-    """``to`` is "" for a new key in a file, or a signer (``signers.from_argument``); ``not_after`` "" or a UTC time
-    as in
-    records. Raises HiveboxError."""
+    """``to`` is "" for a new key in a file, or a signer (``signers.from_argument``); ``not_after`` "" or a UTC time as
+    in records. Raises HiveboxError."""
     external = signers.from_argument(to) if to else None
     ledger = Ledger(state_dir)
     ledger.prepare()

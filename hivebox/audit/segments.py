@@ -3,8 +3,7 @@
 
 A segment is closed by renaming it, when everything in it is on the disk. The next one begins with a ``segment`` record
 that has the tree of all records before, so that each segment verifies alone. ``segment-<first seq>.leaves`` are the
-leaf
-hashes of a closed segment, 32 bytes a record: with them proofs need not read it, and they stay when it is pruned.
+leaf hashes of a closed segment, 32 bytes a record: with them proofs need not read it, and they stay when it is pruned.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO, NamedTuple
 
-from hivebox.audit import envelope, journal, place, seals, statement, tree
+from hivebox.audit import commit, envelope, journal, place, statement, tree
 from hivebox.audit.custody import write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES, RuleError
 from hivebox.errors import HiveboxError, from_os_error
@@ -130,7 +129,7 @@ def last_before(audit_dir: str) -> tuple[int, str]:
 
 def rotate(opened: journal.Journal, found: place.Place) -> None:
     """Close the settled ledger and put an empty one in its place. The caller opens that anew."""
-    os.fdatasync(opened.fd)
+    commit.sync(opened, found.end, deadline_s=0)
     first = _first_record(opened).seq
     # A hard link cannot replace a file: no segment is ever overwritten.
     name = f"segment-{first:012d}.jsonl"
@@ -152,8 +151,7 @@ def rotate(opened: journal.Journal, found: place.Place) -> None:
 
 def tree_before(opened: journal.Journal) -> dict[str, object]:
     """What the first record of a new segment says of all before: the predicate's ``tree``. Writes the leaf hashes of
-    the
-    segment before, if nobody did."""
+    the segment before, if nobody did."""
     audit_dir = os.path.dirname(opened.path)
     last = closed(audit_dir)[-1]
     frontier, origin = tree.Frontier(), ""
@@ -172,6 +170,8 @@ def tree_before(opened: journal.Journal) -> dict[str, object]:
 
 def begin(first_line: bytes) -> tuple[str, tree.Frontier]:
     """(origin, tree of all records before) of a segment that begins with this line. Raises RuleError."""
+    from hivebox.audit import seals  # noqa: PLC0415  # cryptography: only for who writes or checks a segment
+
     record = statement.decode(envelope.unseal(first_line).payload)
     if record.event == "segment":
         return seals.read_segment(record)

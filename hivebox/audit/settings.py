@@ -1,5 +1,4 @@
-"""How a ledger is kept: ``<state>/audit/settings.json``, written by ``hivebox audit keep``. On the ``hivebox run``
-path."""
+"""How a ledger is kept: ``<state>/audit/settings.json``, written by ``hivebox audit keep``. On the run path."""
 
 from __future__ import annotations
 
@@ -15,9 +14,8 @@ NAME = "settings.json"
 
 class Settings(Frozen):
     """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how
-    long
-    closed segments stay when ``hivebox audit prune`` is run, 0 for ever; ``append_only`` 1 gives segments chattr +a
-    where that is possible."""
+    long closed segments stay when ``hivebox audit prune`` is run, 0 for ever; ``append_only`` 1 gives segments chattr
+    +a where that is possible."""
 
     checkpoint_every: int = 1000
     segment_bytes: int = 64 << 20
@@ -28,7 +26,7 @@ class Settings(Frozen):
 def load(dir_fd: int) -> Settings:
     """Of the open audit directory; the defaults where nothing was set. Raises HiveboxError."""
     try:
-        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     except FileNotFoundError:
         return Settings()
     try:

@@ -1,6 +1,5 @@
-"""What the records of a ledger tell, one after another: runs that start once and end at most once, clocks that do
-not go
-back. Pure; part of the verifier."""
+"""What the records of a ledger tell, one after another: runs that start once and end at most once, clocks that do not
+go back. Pure; part of the verifier."""
 
 from __future__ import annotations
 

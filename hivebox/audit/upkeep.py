@@ -19,9 +19,8 @@ _DAY_S = 86400
 
 
 def compress(state_dir: str) -> list[str]:
-    """gzip each closed segment; the paths that were made. A segment is removed when its copy is on the disk and
-    reads back
-    as the same."""
+    """gzip each closed segment; the paths that were made. A segment is removed when its copy is on the disk and reads
+    back as the same."""
     audit_dir = os.path.join(state_dir, "audit")
     dir_fd = open_private_dir(state_dir, "audit")
     made = []
@@ -64,8 +63,8 @@ def digest_of(path: str, *, packed: bool | None = None) -> str:
 
 def prune(state_dir: str, keep_days: int, now_s: float) -> list[dict[str, Any]]:
     """Remove closed segments whose last record is older, oldest first, never the newest closed one. What is removed
-    under
-    which policy is a signed record before anything is; the leaf hashes stay. Returns what the record says of each."""
+    under which policy is a signed record before anything is; the leaf hashes stay. Returns what the record says of
+    each."""
     audit_dir = os.path.join(state_dir, "audit")
     limit = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s - keep_days * _DAY_S))
     found = segments.closed(audit_dir)

@@ -25,9 +25,8 @@ _HINT = "compare the two ledgers with hivebox audit verify --checkpoint FILE"
 
 
 def show(target: str, checkpoint: note.Checkpoint, leaves: tree.Leaves, seen: int) -> tuple[note.Signature, ...]:
-    """The cosignatures that ``target`` gives, not verified. ``seen`` is the size of the last checkpoint it is
-    thought to
-    have. Raises HiveboxError."""
+    """The cosignatures that ``target`` gives, not verified. ``seen`` is the size of the last checkpoint it is thought
+    to have. Raises HiveboxError."""
     if target.startswith(("http://", "https://")):
         return _ask(target.rstrip("/") + "/add-checkpoint", checkpoint, leaves, seen)
     if target.startswith("command:"):

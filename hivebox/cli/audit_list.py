@@ -11,11 +11,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hivebox.audit import canonical, history, supervisor
 from hivebox.audit.envelope import RuleError
-from hivebox.audit.keyring import Keyring
 from hivebox.audit.statement import Record
 from hivebox.cli.audit_text import (
     Commands,
@@ -30,6 +29,9 @@ from hivebox.cli.audit_text import (
 )
 from hivebox.errors import HiveboxError
 from hivebox.units import format_duration
+
+if TYPE_CHECKING:
+    from hivebox.audit.keyring import Keyring
 
 _INCOMPLETE, _RUNNING = "incomplete", "running"
 _NONE_YET = "no runs recorded yet"
@@ -218,6 +220,8 @@ def _show(arguments: argparse.Namespace) -> int:
     if none_yet(arguments):
         raise HiveboxError(f"no run {arguments.run!r}", _NONE_YET, "hivebox run SCRIPT")
     run = history.find_run(history.runs_backward(ledger(arguments)), arguments.run)
+    from hivebox.audit.keyring import Keyring  # noqa: PLC0415  # cryptography, which a list does without
+
     ring = Keyring(public_keys(arguments))
     records = [_shown(entry, ring) for entry in (run.started, run.finished) if entry]
     if arguments.json:

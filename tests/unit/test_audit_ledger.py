@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from hivebox.audit import history, keys, segments, statement, supervisor
+from hivebox.audit import history, keys, place, segments, statement, supervisor
 from hivebox.audit.ledger import Appended, Ledger
 from hivebox.audit.rules import ERROR
 from hivebox.audit.verify import Head, Verdict, verify
@@ -251,7 +251,7 @@ def cuts(line: bytes) -> Iterator[bytes]:
 def after_a_reboot(state: Path) -> None:
     """As if the last append had been in another boot of this host."""
     path = state / "audit" / "state"
-    path.write_text(json.dumps({**json.loads(path.read_text().split("\n")[0]), "boot_id": "before"}) + "\n")
+    path.write_bytes(place._sealed({**place._unsealed(path.read_bytes()), "boot_id": "before"}))
 
 
 @pytest.mark.parametrize("index", range(8))

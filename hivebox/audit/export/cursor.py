@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hivebox.audit.custody import open_private_dir, write_new
+from hivebox.audit.statement import is_sha256
 from hivebox.errors import HiveboxError
 
+_LONGEST_CURSOR = 4096
+_LARGEST_SEQ = 1 << 53
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -24,19 +27,25 @@ class Cursor:
 
     def _read(self) -> tuple[int, str]:
         try:
-            fd = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._dir_fd)
+            fd = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._dir_fd)
         except FileNotFoundError:
             return -1, ""
+        except OSError as error:
+            raise self._unreadable(error) from error
         try:
-            said = json.loads(os.read(fd, 4096))
-            return int(said["seq"]), str(said["line_sha256"])
-        except (ValueError, KeyError, TypeError) as error:
-            hint = "remove it to export everything again"
-            raise HiveboxError(
-                "cannot read the export's cursor", f"audit/export/{self._file}: {error!r}", hint
-            ) from error
+            said = json.loads(os.read(fd, _LONGEST_CURSOR))
+            seq, line_sha256 = said["seq"], said["line_sha256"]
+            if type(seq) is not int or not 0 <= seq <= _LARGEST_SEQ or not is_sha256(line_sha256):
+                raise ValueError("expected the number of a record and the SHA-256 of its line")
+            return seq, line_sha256
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._unreadable(error) from error
         finally:
             os.close(fd)
+
+    def _unreadable(self, error: Exception) -> HiveboxError:
+        why = f"audit/export/{self._file}: {error!r}"
+        return HiveboxError("cannot read the export's cursor", why, "remove it to export everything again")
 
     def move(self, seq: int, line_sha256: str) -> None:
         """Durable when it returns."""

@@ -10,6 +10,7 @@ http(s)://HOST/PATH         OTLP/HTTP; taken when the answer is 2xx
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -84,9 +85,8 @@ def _datagrams(family: int, address: str | tuple[object, ...], batch: Sequence[b
 
 
 def _stream(host: str, port: int, batch: Sequence[bytes], tls: Tls | None) -> None:
-    """A connection a batch. Closing our half and waiting for the peer to close its own tells that it has read
-    everything:
-    syslog has no acknowledgement, and bytes that only this kernel took are lost when the peer dies."""
+    """A connection a batch. Closing our half and waiting for the peer to close its own tells that it has read all of
+    it: syslog has no acknowledgement, and bytes that only this kernel took are lost when the peer dies."""
     with socket.create_connection((host, port), _TIMEOUT_S) as plain:
         stream = _context(tls).wrap_socket(plain, server_hostname=host) if tls else plain
         stream.sendall(b"".join(b"%d %b" % (len(line), line) for line in batch))
@@ -104,15 +104,26 @@ def _context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A POST that is sent elsewhere becomes a GET without the records, and whoever answers that has not taken them."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None leaves the answer as it is: an error."""
+        return
+
+
 def _post(url: str, batch: Sequence[bytes], tls: Tls) -> None:
-    context = _context(tls) if url.startswith("https:") else None
+    https = urllib.request.HTTPSHandler(context=_context(tls) if url.startswith("https:") else None)
+    opener = urllib.request.build_opener(_NoRedirect, https)
     for body in batch:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=context) as answer:  # noqa: S310
+            with opener.open(request, timeout=_TIMEOUT_S) as answer:
                 _check(answer.read(_LARGEST_ANSWER))
         except urllib.error.HTTPError as error:
             raise ConnectionError(f"HTTP {error.code} {error.read(200)!r}") from error
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"not an answer in HTTP: {error!r}") from error
 
 
 def _check(answer: bytes) -> None:
