@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import shutil
 import socket
 import subprocess
@@ -24,6 +26,7 @@ from hivebox.audit.ledger import Ledger
 from hivebox.cli.main import main
 from hivebox.errors import HiveboxError
 
+ROOT = Path(__file__).parents[2]
 SUBJECTS = [("script", "ab" * 32)]
 RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin")
 needs_rsyslog = pytest.mark.skipif(RSYSLOGD is None, reason="needs rsyslogd")
@@ -175,6 +178,64 @@ def test_a_killed_export_sends_again_and_leaves_nothing_out(state: Path, tmp_pat
     assert numbers == [*range(200), *range(304)]
 
 
+def test_an_export_killed_again_and_again_leaves_nothing_out(state: Path, tmp_path: Path) -> None:
+    """kill -9 at any moment, while runs go on; in the end every record is there, first seen in order."""
+    out, chosen = tmp_path / "out", random.Random(11)
+    command = [sys.executable, "-m", "hivebox", "audit", "export", "--form", "jsonl", "--to", f"file:{out}", "--follow"]
+    for attempt in range(6):
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as exporter:
+            add_runs(state, *(f"k{attempt}-{number}" for number in range(120)))
+            time.sleep(chosen.random() * 0.4)
+            exporter.kill()
+    assert export("--form", "jsonl", "--to", f"file:{out}") == 0
+    lines = [line for line in out.read_bytes().splitlines(keepends=True) if line.endswith(b"}\n")]
+    numbers = [json.loads(line)["predicate"]["ledger"]["seq"] for line in lines if line.startswith(b'{"_type"')]
+    assert list(dict.fromkeys(numbers)) == list(range(4 + 6 * 240))
+
+
+def test_a_line_that_a_full_disk_cut_short_is_not_glued_to_the_next(state: Path, tmp_path: Path) -> None:
+    code = "import resource, sys\nfrom hivebox.cli.main import main\n"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\nsys.exit(main(sys.argv[1:]))"
+    words = ["audit", "export", "--form", "jsonl", "--to", f"file:{tmp_path / 'out'}"]
+    failed = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (failed.returncode, "record 0 is the next to go" in failed.stderr) == (125, True)
+    assert (tmp_path / "out").stat().st_size == 1500
+    assert main(words) == 0
+    *_, a, b, c, d = (tmp_path / "out").read_text().splitlines()
+    assert [json.loads(line)["predicate"]["ledger"]["seq"] for line in (a, b, c, d)] == [0, 1, 2, 3]
+
+
+def symbolic_link(path: Path) -> None:
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [symbolic_link, fifo, *(lambda path, text=text: path.write_text(text) for text in (
+        "", "{", "[]", "[" * 4000, '{"seq": 3}', '{"seq": -2, "line_sha256": "%s"}' % ("ab" * 32),
+        '{"seq": %d, "line_sha256": "%s"}' % (1 << 70, "ab" * 32), '{"seq": 1.0, "line_sha256": "%s"}' % ("ab" * 32),
+        '{"seq": true, "line_sha256": "%s"}' % ("ab" * 32), '{"seq": 3, "line_sha256": "x"}',
+        '{"seq": 3, "line_sha256": "%s"}' % ("ab" * 32), '{"seq": 9999, "line_sha256": "%s"}' % ("ab" * 32),
+    ))],
+)  # fmt: skip
+def test_a_spoilt_cursor_is_said_and_nothing_is_sent(
+    state: Path, tmp_path: Path, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export("--to", f"file:{tmp_path / 'out'}") == 0
+    before = (tmp_path / "out").read_bytes()
+    spoil(state / "audit/export/default.json")
+    add_runs(state, "c")
+    assert export("--to", f"file:{tmp_path / 'out'}") == 125
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+    assert (tmp_path / "out").read_bytes() == before
+
+
 def test_an_exchanged_ledger_is_not_exported_on(state: Path) -> None:
     assert export("--to", "-") == 0
     (state / "audit/ledger.jsonl").write_bytes(b"")
@@ -232,6 +293,13 @@ def test_what_cannot_be_exported_is_said(
 class Receiver(BaseHTTPRequestHandler):
     received: ClassVar[list[Any]] = []
     answers: ClassVar[list[tuple[int, bytes]]] = []
+    got: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        type(self).got += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
 
     def do_POST(self) -> None:
         from google.protobuf import json_format
@@ -244,6 +312,8 @@ class Receiver(BaseHTTPRequestHandler):
         if code == 200 and answer == b"{}":
             self.received.append(request)
         self.send_response(code)
+        if 300 <= code < 400:
+            self.send_header("Location", answer.decode())
         self.end_headers()
         self.wfile.write(answer)
 
@@ -254,7 +324,7 @@ class Receiver(BaseHTTPRequestHandler):
 @pytest.fixture
 def collector() -> Iterator[str]:
     pytest.importorskip("opentelemetry.proto.logs.v1.logs_pb2")
-    Receiver.received, Receiver.answers = [], []
+    Receiver.received, Receiver.answers, Receiver.got = [], [], 0
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -282,6 +352,40 @@ def test_what_an_otlp_receiver_refuses_comes_again(state: Path, collector: str, 
     assert Receiver.received == []
     assert export("--to", collector) == 0
     assert len(Receiver.received[0].resource_logs[0].scope_logs[0].log_records) == 4
+
+
+def test_an_answer_from_elsewhere_is_no_delivery(
+    state: Path, collector: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A redirect would be followed by a GET without the records, whose answer says nothing about them."""
+    Receiver.answers = [(code, collector.encode()) for code in (301, 302, 303, 307, 308)]
+    for _ in range(5):
+        assert export("--to", collector) == 125
+        assert "HTTP 30" in capsys.readouterr().err
+    assert (Receiver.received, Receiver.got) == ([], 0)
+    assert export("--to", collector) == 0
+    assert len(Receiver.received[0].resource_logs[0].scope_logs[0].log_records) == 4
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"\0" * 99]
+)
+def test_an_answer_that_is_not_http_is_no_delivery(
+    state: Path, answer: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def say() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 20)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=say)
+        thread.start()
+        assert export("--to", f"http://127.0.0.1:{server.getsockname()[1]}/v1/logs") == 125
+        thread.join()
+    assert "record 0 is the next to go" in capsys.readouterr().err
 
 
 # rsyslog

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hivebox.errors import HiveboxError
+from hivebox.kernel.write import write_all
 
 _TIMEOUT_S = 20
 _LARGEST_DATAGRAM = 60_000
@@ -70,11 +71,15 @@ def _to_stdout(batch: Sequence[bytes]) -> None:
 
 
 def _append(path: str, batch: Sequence[bytes]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with open(fd, "ab") as file:
-        file.write(b"".join(line + b"\n" for line in batch))
-        file.flush()
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        # A full disk or a crash left a part of a line: what comes again must not be glued to it.
+        torn = size and os.pread(fd, 1, size - 1) != b"\n"
+        write_all(fd, (b"\n" if torn else b"") + b"".join(line + b"\n" for line in batch))
         os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _datagrams(family: int, address: str | tuple[object, ...], batch: Sequence[bytes]) -> None:
@@ -119,7 +124,10 @@ def _post(url: str, batch: Sequence[bytes], tls: Tls) -> None:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s)
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as answer:
-                _check(answer.read(_LARGEST_ANSWER))
+                body = answer.read(_LARGEST_ANSWER)
+                if answer.length and len(body) < _LARGEST_ANSWER:
+                    raise ConnectionError("the answer was cut off")
+                _check(body)
         except urllib.error.HTTPError as error:
             raise ConnectionError(f"HTTP {error.code} {error.read(200)!r}") from error
         except http.client.HTTPException as error:
