@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import os
 
-from hivebox.audit import keys, signers
+from hivebox.audit import keys, signers, statement
 from hivebox.audit.keys import Signer
 from hivebox.audit.ledger import Appended, Ledger
 from hivebox.errors import HiveboxError
@@ -15,6 +15,8 @@ from hivebox.errors import HiveboxError
 def rotate(state_dir: str, to: str, not_after: str) -> Signer:
     """``to`` is "" for a new key in a file, or a signer (``signers.from_argument``); ``not_after`` "" or a UTC time as
     in records. Raises HiveboxError."""
+    if not_after and not_after <= statement.now().utc:
+        raise HiveboxError("cannot rotate the signing key", f"{not_after} is past", "a day to come, or no last day")
     external = signers.from_argument(to) if to else None
     ledger = Ledger(state_dir)
     ledger.prepare()
