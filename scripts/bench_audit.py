@@ -21,7 +21,19 @@ import sys
 import tempfile
 import time
 
-from hivebox.audit import checkpoints, envelope, keys, segments, settings, statement, supervisor, verify
+from hivebox.audit import (
+    checkpoints,
+    envelope,
+    keys,
+    note,
+    seals,
+    segments,
+    settings,
+    statement,
+    supervisor,
+    tree,
+    verify,
+)
 from hivebox.audit.ledger import Ledger
 
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
@@ -120,8 +132,8 @@ def group_commit(folder: str, writers: int, each: int) -> None:
 
 
 def make_ledger(state: str, count: int) -> None:
-    """The same bytes that appending gives, without an fsync for each; a checkpoint every 1000 records."""
-    signer = keys.load_signer(state)
+    """The same bytes that appending gives, without an fsync for each; a checkpoint every 1000 records, the default."""
+    signer, frontier, origin = keys.load_signer(state), tree.Frontier(), ""
     os.makedirs(os.path.join(state, "audit"), mode=0o700, exist_ok=True)
     prev, moment = statement.FIRST_PREV, statement.now()
     with open(os.path.join(state, "audit", "ledger.jsonl"), "xb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
@@ -131,9 +143,11 @@ def make_ledger(state: str, count: int) -> None:
             line = envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload)))
             prev = hashlib.sha256(line).hexdigest()
             file.write(line + b"\n")
-            if (seq + 1) % 100_000 == 0 or seq + 1 == count:
-                file.flush()
-                checkpoints.make(state, signer)
+            origin = origin or seals.origin_of(prev)
+            frontier.add(tree.leaf_hash(line))
+            if (seq + 1) % 1000 == 0 or seq + 1 == count:
+                root = frontier.root()
+                checkpoints.keep(state, note.make(origin, seq + 1, root, signer.public, signer.sign))
 
 
 def verify_rate(state: str, *, every_signature: bool) -> None:

@@ -18,6 +18,7 @@ from hivebox.audit.rules import ERROR
 from hivebox.errors import HiveboxError
 
 _DIRECTORY = "checkpoints"
+_LONGEST_NOTE = 1 << 20
 _TREE = "tree"
 _WITNESSES = "witnesses"
 
@@ -49,7 +50,7 @@ def keep(state_dir: str, checkpoint: note.Checkpoint) -> note.Checkpoint:
     dir_fd = open_private_dir(os.path.join(state_dir, "audit"), _DIRECTORY)
     name = f"{checkpoint.size:020d}.note"
     try:
-        for known in _parsed(load(state_dir)):
+        for known in _parsed(_read_notes(state_dir, [name])):
             if known.text == checkpoint.text:
                 checkpoint = known.with_signatures(checkpoint.signatures)
         _replace(dir_fd, name, checkpoint.note())
@@ -63,11 +64,17 @@ def load(state_dir: str) -> list[bytes]:
     directory = os.path.join(state_dir, "audit", _DIRECTORY)
     if not os.path.isdir(directory):
         return []
+    return _read_notes(state_dir, sorted(name for name in os.listdir(directory) if not name.startswith(".")))
+
+
+def _read_notes(state_dir: str, names: list[str]) -> list[bytes]:
+    """Of those that are there."""
     notes = []
-    for name in sorted(os.listdir(directory)):
-        if name.endswith(".note") and not name.startswith("."):
-            with open(os.path.join(directory, name), "rb") as file:
-                notes.append(file.read(1 << 20))
+    for name in names:
+        path = os.path.join(state_dir, "audit", _DIRECTORY, name)
+        if name.endswith(".note") and os.path.exists(path):
+            with open(path, "rb") as file:
+                notes.append(file.read(_LONGEST_NOTE))
     return notes
 
 
@@ -113,7 +120,7 @@ def _read_seed(state_dir: str) -> verify.Seed | None:
         hashes = tuple(bytes.fromhex(text) for text in said["hashes"])
         frontier = tree.Frontier(said["seq"] + 1, hashes)
         with open(os.path.join(state_dir, "audit", _DIRECTORY, f"{frontier.size:020d}.note"), "rb") as file:
-            checkpoint = note.parse(file.read(1 << 20))
+            checkpoint = note.parse(file.read(_LONGEST_NOTE))
         seed = verify.Seed(said["seq"], said["line_sha256"], said["origin"], hashes)
     except (OSError, ValueError, KeyError, TypeError):
         return None

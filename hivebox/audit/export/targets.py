@@ -124,10 +124,10 @@ def _post(url: str, batch: Sequence[bytes], tls: Tls) -> None:
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  # http(s)
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as answer:
-                body = answer.read(_LARGEST_ANSWER)
-                if answer.length and len(body) < _LARGEST_ANSWER:
+                said = answer.read(_LARGEST_ANSWER)
+                if answer.length and len(said) < _LARGEST_ANSWER:
                     raise ConnectionError("the answer was cut off")
-                _check(body)
+                _check(said)
         except urllib.error.HTTPError as error:
             raise ConnectionError(f"HTTP {error.code} {error.read(200)!r}") from error
         except http.client.HTTPException as error:
