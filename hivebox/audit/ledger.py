@@ -7,6 +7,7 @@ import time
 
 from hivebox.audit import canonical, commit, envelope, journal, place, statement, supervisor
 from hivebox.audit.keys import Signer, load_signer, take_over
+from hivebox.digest import sha256
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
 from hivebox.kernel.pid import namespaces
@@ -64,18 +65,18 @@ class Ledger:
 
         Raises HiveboxError, and then the run must not go on (commit.commit says where the record is).
         """
+        return self.append_all([draft(event, run_id, subjects, predicate)])[0]
+
+    def append_all(self, drafts: Sequence[statement.Draft]) -> list[Appended]:
+        """As ``append`` one after the other, under one lock and by one sync: all of them, or HiveboxError."""
         self.prepare()
         deadline_s = time.monotonic() + self._lock_timeout_s
-        try:
-            drawn = statement.draft(event, run_id, subjects, predicate)
-            appended = None
-            while appended is None:
-                appended = self._with(deadline_s, lambda opened: self._append(opened, drawn, deadline_s))
-                if appended is None:
-                    self._with(deadline_s, self._settle, settled=True)
-        except (canonical.NotCanonicalError, envelope.RuleError) as error:
-            raise HiveboxError("cannot write the audit record", str(error)) from error
-        if appended.checkpoint_due:
+        appended = None
+        while appended is None:
+            appended = self._with(deadline_s, lambda opened: self._append(opened, drafts, deadline_s))
+            if appended is None:
+                self._with(deadline_s, self._settle, settled=True)
+        if appended[-1].checkpoint_due:
             self._checkpoint()
         return appended
 
@@ -94,27 +95,32 @@ class Ledger:
             self._boot_id = statement.boot_id()
         return journal.with_journal(self._state_dir, deadline_s, act, settled=settled, boot_id=self._boot_id)
 
-    def _append(self, opened: journal.Journal, drawn: statement.Draft, deadline_s: float) -> Appended | None:
+    def _append(
+        self, opened: journal.Journal, asked: Sequence[statement.Draft], deadline_s: float
+    ) -> list[Appended] | None:
         """None when the ledger must be settled first."""
         found = place.find(opened, lambda: _last_before(opened))
         if found.torn or found.recovering or found.end >= opened.settings.segment_bytes:
             return None
-        drafts = [drawn]
-        if drawn.event == "started" and found.open_runs:
+        drafts = [*asked]
+        events = [drawn.event for drawn in asked]
+        if "started" in events and found.open_runs:
             found, dead = _look_for_dead(found, opened.boot_id)
-            drafts = [*dead, drawn]
+            drafts = [*dead, *drafts]
         if found.seq >= 0 and not found.end:
             drafts = [_segment(opened), *drafts]
         lines, after = self._sign(found, drafts)
         every = opened.settings.checkpoint_every
-        due = drawn.event == "finished" and 0 < every <= after.seq + 1 - found.checkpointed
+        due = "finished" in events and 0 < every <= after.seq + 1 - found.checkpointed
         if due:
             after = after._replace(checkpointed=after.seq + 1)  # told under the lock: only one of many makes it
         opened.write(lines)
         place.save(opened, after)
         opened.unlock()
         commit.commit(opened, found.end, b"\n".join(lines) + b"\n", deadline_s)
-        return Appended(after.seq, after.line_sha256, opened.path, due)
+        first = after.seq + 1 - len(asked)
+        digests = [sha256(line).hexdigest() for line in lines[-len(asked) :]]
+        return [Appended(first + index, digest, opened.path, due) for index, digest in enumerate(digests)]
 
     def _settle(self, opened: journal.Journal, rotate_at_bytes: int = 0) -> None:
         """Recover from a torn end, then close the segment if it is large enough."""
@@ -172,6 +178,17 @@ class Ledger:
             lines.append(envelope.seal(payload, signer.keyid, signer.sign(envelope.pae(payload))))
             found = found.after(lines[-1], record)
         return lines, found
+
+
+def draft(
+    event: str, run_id: str, subjects: Sequence[tuple[str, str]], predicate: Mapping[str, Any]
+) -> statement.Draft:
+    """What a record is to say, checked and encoded: most of what an append costs, and nobody waits for it. Raises
+    HiveboxError."""
+    try:
+        return statement.draft(event, run_id, subjects, predicate)
+    except (canonical.NotCanonicalError, envelope.RuleError) as error:
+        raise HiveboxError("cannot write the audit record", str(error)) from error
 
 
 def _outlived(signer: Signer, not_after: str) -> HiveboxError:

@@ -1,6 +1,7 @@
 """The process that has the key: forked by the service, which then never needs it.
 
-A question is a message with a socket on which it is answered.
+A question is a message with a socket on which it is answered. Who asks while records are being written waits for that
+sync anyway, so what has come meanwhile is written together, by one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import select
 import signal
 
-from hivebox.audit.ledger import Appended, Ledger
+from hivebox.audit.ledger import Appended, Ledger, draft
 from hivebox.errors import HiveboxError
 from hivebox.kernel import process
 from hivebox.launch.channel import Channel, Message, body_error, error_body
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
+    from hivebox.audit.statement import Draft
     from hivebox.waiting import Waiting
 
 NAME = "hivebox-record"
@@ -90,8 +92,7 @@ def run_recorder(door: Channel) -> NoReturn:
         gc.enable()
         ledger = Ledger(state_dir())
         while questions := _take(door):
-            for question in questions:
-                _answer(ledger, question)
+            _answer(ledger, questions)
         status = 0
     finally:
         os._exit(status)
@@ -109,19 +110,38 @@ def _take(door: Channel) -> list[Message]:
     return questions
 
 
-def _answer(ledger: Ledger, question: Message) -> None:
+def _answer(ledger: Ledger, questions: list[Message]) -> None:
+    """Those that can be written as they are, together; each of the others hears what is wrong with it."""
+    drafts: list[tuple[Message, Draft]] = []
+    for question in questions:
+        try:
+            drafts.append((question, _draft(question.body)))
+        except HiveboxError as error:
+            _say(question, "error", error_body(error))
+    if not drafts:
+        return
+    try:
+        appended = ledger.append_all([drawn for _, drawn in drafts])
+    except HiveboxError as error:
+        said = [("error", error_body(error))] * len(drafts)
+    except Exception as error:  # noqa: BLE001  # the askers must hear of it
+        failure = HiveboxError("cannot write the audit record", repr(error), "report this")
+        said = [("error", error_body(failure))] * len(drafts)
+    else:
+        said = [("done", where._asdict()) for where in appended]
+    for (question, _), (kind, body) in zip(drafts, said, strict=True):
+        _say(question, kind, body)
+
+
+def _draft(body: dict[str, Any]) -> Draft:
+    subjects = tuple((name, digest) for name, digest in body["subjects"])
+    return draft(body["event"], body["run_id"], subjects, body["predicate"])
+
+
+def _say(question: Message, kind: str, body: dict[str, Any]) -> None:
     answer = Channel.on(question.fds[0])
     try:
-        body = question.body
-        subjects = tuple((name, digest) for name, digest in body["subjects"])
-        appended = ledger.append(body["event"], body["run_id"], subjects, body["predicate"])
-        kind, said = "done", appended._asdict()
-    except HiveboxError as error:
-        kind, said = "error", error_body(error)
-    except Exception as error:  # noqa: BLE001  # the asker must hear of it
-        kind, said = "error", error_body(HiveboxError("cannot write the audit record", repr(error), "report this"))
-    try:
-        answer.send(kind, said)
+        answer.send(kind, body)
     except (BrokenPipeError, ConnectionResetError):
         pass
     finally:

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from hivebox.audit import history, keys, place, segments, statement, supervisor
-from hivebox.audit.ledger import Appended, Ledger
+from hivebox.audit.ledger import Appended, Ledger, draft
 from hivebox.audit.rules import ERROR
 from hivebox.audit.verify import Head, Verdict, verify
 from hivebox.errors import HiveboxError
@@ -591,3 +591,16 @@ def test_the_soft_limit_of_files_is_an_error_not_a_loss(state: Path) -> None:
         for fd in opened:
             os.close(fd)
     assert start(state, "b").seq == 1
+
+
+def test_many_records_by_one_sync(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(fdatasync(fd)))
+    runs = [draft("started", f"r{number}", [], {}) for number in range(3)]
+    appended = Ledger(str(state)).append_all([*runs, draft("finished", "r1", [], {})])
+    assert [where.seq for where in appended] == [0, 1, 2, 3]
+    assert len(synced) == 1
+    assert rules_of(state) == []
+    lines = list(segments.read_lines(str(state / "audit")))
+    assert [where.line_sha256 for where in appended] == [hashlib.sha256(line.rstrip(b"\n")).hexdigest() for line in lines]
