@@ -14,13 +14,16 @@ from hivebox.errors import HiveboxError
 from hivebox.kernel import cgroup
 from hivebox.kernel.mount import MNT_DETACH, umount2
 from hivebox.kernel.pid import start_time
-from hivebox.pipeline import Inputs, run
+from hivebox.launch.aside import aside
+from hivebox.launch.zygote import Zygote
+from hivebox.pipeline import Inputs, begin, run
 from hivebox.plan.plan import Plan
 from hivebox.plan.resolve import Request
 from hivebox.policy.model import Limits, Policy, Syscalls
 from hivebox.report import Report
 from hivebox.rootfs.store import Tree, host_tree
 from hivebox.steps.environment import Sinks
+from hivebox.waiting import block
 
 PROCESS_GROUPS = ("@base", "@python", "@threads", "@network-local", "@process", "@exec")
 _PROCESSES = ("hivebox-init", "hivebox-net", "hivebox-service", "hivebox-record", "hivebox-zygote")
@@ -51,7 +54,11 @@ def policy(**fields: Any) -> Policy:
 
 
 class Runner:
-    """``command`` and ``script`` run something on this host's /usr (or another tree) and keep its streams."""
+    """``command`` and ``script`` run something on this host's /usr (or another tree) and keep its streams. With a
+    zygote they do so as the service does."""
+
+    def __init__(self, zygote: Zygote | None = None) -> None:
+        self._zygote = zygote
 
     def command(
         self,
@@ -89,7 +96,11 @@ class Runner:
     ) -> Report:
         sinks = Sinks(stdin_fd, None, None)
         inputs = Inputs(chosen or policy(), "0" * 64, request, tree or host_tree(), sinks, out_dir)
-        return run(inputs, transform)
+        if self._zygote is None:
+            return run(inputs, transform)
+        reports: list[Report] = []
+        block(begin(inputs, reports.append, aside=aside, zygote=self._zygote, transform=transform))
+        return reports[0]
 
 
 def leftovers() -> set[str]:

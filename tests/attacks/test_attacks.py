@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from hivebox.errors import HiveboxError
+from hivebox.launch.zygote import Zygote
 from hivebox.policy.model import Filesystem, Mount, Outputs, Syscalls
 from hivebox.report import Report
 from tests.attacks import terminal
@@ -147,7 +149,7 @@ class Result:
         self.left_out = {output.path: output.skipped for output in report.files}
 
 
-def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Result:
+def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str, zygote: Zygote | None = None) -> Result:
     expect = attack.expect
     grants = (Mount(str(scratch / "shared"), "/shared", expect["grant"]),) if expect["grant"] else ()
     grants += tuple(scene.mounts)
@@ -166,7 +168,7 @@ def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str) -> Resul
     def run() -> Result:
         with without(controls) as weakened:
             try:
-                report: Report | HiveboxError = Runner().script(
+                report: Report | HiveboxError = Runner(zygote).script(
                     scratch / "attack.py",
                     *_arguments(attack, scene, shared="/shared"),
                     policy=weakened.policy(chosen),
@@ -191,14 +193,31 @@ def _breached(attack: Attack, result: Result, scene: Scene, scratch: Path) -> bo
     return scene.breached(result.output)
 
 
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """As the service has one."""
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["command line", "library"])
+def launcher(request: pytest.FixtureRequest, attack: Attack) -> Zygote | None:
+    """What clones init: the supervisor itself, or a zygote."""
+    # The service has no terminal; a scene that acts through the plan's own objects does so in this process.
+    if request.param == "library" and attack.expect["scene"] not in ("callers_terminal", "swapped_source"):
+        return request.getfixturevalue("zygote")  # type: ignore[no-any-return]
+    return None
+
+
 @_EACH
-def test_refused_inside(attack: Attack, scratch: Path) -> None:
+def test_refused_inside(attack: Attack, scratch: Path, launcher: Zygote | None) -> None:
     expect = attack.expect
     _needs_user(attack, expect["user"])
     before = _ours()
     _furnish(attack, scratch)
     with SCENES[expect["scene"]](scratch) as scene:
-        result = _inside(attack, scratch, scene, "")
+        result = _inside(attack, scratch, scene, "", launcher)
         assert not _breached(attack, result, scene, scratch), result.output
     assert result.outcome == expect["outcome"], result.output
     assert expect["says"] in result.output

@@ -603,4 +603,6 @@ def test_many_records_by_one_sync(state: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(synced) == 1
     assert rules_of(state) == []
     lines = list(segments.read_lines(str(state / "audit")))
-    assert [where.line_sha256 for where in appended] == [hashlib.sha256(line.rstrip(b"\n")).hexdigest() for line in lines]
+    assert [where.line_sha256 for where in appended] == [
+        hashlib.sha256(line.rstrip(b"\n")).hexdigest() for line in lines
+    ]
