@@ -114,7 +114,7 @@ def leftovers() -> set[str]:
             continue
     for directory, names, _ in os.walk("/sys/fs/cgroup"):
         found |= {f"cgroup {directory}/{name}" for name in names if _is_of_a_run(name)}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         found.add("mount " + " ".join(line.split()[3:5]))
     return found
 
@@ -147,7 +147,7 @@ def sandboxes(marker: str) -> list[int]:
 
 def purge(directory: Path) -> None:
     """Remove a test's directory; a mount below it would be a leftover, so it is taken away first, never followed."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         point = line.split()[4]
         if point.startswith(f"{directory}/"):
             umount2(point, MNT_DETACH)

@@ -67,7 +67,7 @@ def _serve(door: Channel) -> NoReturn:
     try:
         process.keep_only((door.fileno(),))
         process.set_name(NAME)
-        gc.disable()
+        gc.freeze()  # a collection need not touch what every init shares
         while request := door.receive():
             door.send("cloned", _clone(request))
             for handle in request.fds:
@@ -89,6 +89,7 @@ def _clone(request: Message) -> dict[str, int]:
 def _become_init(request: Message) -> NoReturn:
     """Whatever fails before init can speak for itself ends it; the service then finds its channel closed."""
     try:
+        gc.disable()
         plan_fd, *handles = request.fds
         plan: Plan = pickle.loads(os.pread(plan_fd, os.fstat(plan_fd).st_size, 0))  # noqa: S301  # our own service's
         numbers = request.body["numbers"]

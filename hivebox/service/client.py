@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from socket import SHUT_RDWR
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.job import Job
@@ -41,7 +42,7 @@ class Call:
         """A descriptor that is readable when the answer is there. Raises HiveboxError without a service."""
         self._peer, theirs = Channel.pair()
         try:
-            _service.send(self._body, (theirs.fileno(), *self._fds))
+            _service.send(self, self._body, (theirs.fileno(), *self._fds))
         finally:
             theirs.close()
         return self._peer.fileno()
@@ -60,11 +61,17 @@ class Call:
 
     def close(self) -> None:
         """Ends the run where it still lasts. Safe to call twice."""
+        _service.calls.discard(self)
         if self._peer:
             self._peer.close()
         for handle in self._kept:
             os.close(handle)
         self._kept = []
+
+    def give_up(self) -> None:
+        """Ends the run from another thread than the one that waits for it, which then hears of a dead supervisor."""
+        if self._peer:
+            self._peer.socket.shutdown(SHUT_RDWR)
 
 
 def _content(handle: int) -> bytes:
@@ -76,15 +83,14 @@ class _Service:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._forget()
-
-    def _forget(self) -> None:
         self._door: Channel | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._environment: tuple[str | None, ...] = ()
+        self._processes: list[subprocess.Popen[bytes]] = []  # the last is the one behind the door
+        self.calls: set[Call] = set()
 
-    def send(self, body: dict[str, object], fds: tuple[int, ...]) -> None:
+    def send(self, call: Call, body: dict[str, object], fds: tuple[int, ...]) -> None:
         with self._lock:
+            self.calls.add(call)
             door = self._opened()
             try:
                 door.send("run", body, fds)
@@ -103,11 +109,12 @@ class _Service:
         return self._door
 
     def _start(self) -> None:
+        self._processes = [process for process in self._processes if process.poll() is None]
         door, theirs = Channel.pair()
         command = [sys.executable, "-I", "-c", _MAIN, str(theirs.fileno()), _PACKAGE]
         try:
             # A session of its own: what a terminal sends to the caller is the caller's to pass on.
-            self._process = subprocess.Popen(  # noqa: S603  # our own words
+            process = subprocess.Popen(  # noqa: S603  # our own words
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -119,37 +126,41 @@ class _Service:
             raise from_os_error("cannot start the service", error, "check sys.executable") from error
         finally:
             theirs.close()
+        self._processes.append(process)
         self._door = door
 
     def _close(self) -> None:
         """Close the door and leave the process to its last runs."""
         if self._door:
             self._door.close()
-        if self._process:
-            self._process.poll()  # a dead one is not left a zombie
-        self._forget()
+            self._door = None
 
     def end(self) -> None:
-        """At the caller's own end: nothing of ours is left behind."""
+        """At the caller's own end: runs that nobody waits for are ended, and nothing of ours is left behind."""
         with self._lock:
-            process = self._process
             self._close()
-        if process:
+            for call in self.calls:
+                call.give_up()
+            processes, self._processes = self._processes, []
+        for process in processes:
             process.wait(_END_S)
 
     def after_fork(self) -> None:
-        """In a child of the caller: the service is the parent's."""
+        """In a child of the caller: the service is the parent's, and so are its runs."""
         self._lock = threading.Lock()
-        if self._process:
-            self._process.returncode = 0  # not ours to wait for
         self._close()
+        for call in list(self.calls):
+            call.close()
+        for process in self._processes:
+            process.returncode = 0  # not ours to wait for
+        self._processes = []
 
 
 _service = _Service()
 
 
 def end() -> None:
-    """Wait for the service's last runs and its end; the next run starts another. Done when the caller exits, too."""
+    """End what still runs, and the service; the next run starts another. Done by itself when the caller exits."""
     _service.end()
 
 

@@ -170,7 +170,7 @@ def test_cancelling_the_task_ends_the_run() -> None:
     began = time.monotonic()
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(cancelled())
-    client.end()  # when the run is over
+    client.end()
     assert time.monotonic() - began < 30
     assert "whoever asked for the run is gone" in causes()
 

@@ -112,6 +112,24 @@ def test_a_run_that_cannot_be_recorded_is_refused(tmp_path: Path, monkeypatch: p
     client.end()
 
 
+DAEMON = """
+import hivebox, threading, time
+run = lambda: hivebox.run(["python3", "-c", "import time; time.sleep(60)", MARKER])
+threading.Thread(target=run, daemon=True).start()
+time.sleep(3)
+"""
+
+
+def test_a_caller_that_exits_does_not_wait_for_what_nobody_waits_for() -> None:
+    marker = f"daemon-{time.time_ns()}"
+    began = time.monotonic()
+    command = [sys.executable, "-X", "dev", "-c", DAEMON.replace("MARKER", repr(marker))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    assert time.monotonic() - began < 40
+    assert b"Warning" not in done.stderr
+    assert not payloads(marker)
+
+
 CALLER = """
 import hivebox, sys, threading
 for number in range(3):
