@@ -34,7 +34,7 @@ from hivebox.audit import (
     tree,
     verify,
 )
-from hivebox.audit.ledger import Ledger
+from hivebox.audit.ledger import Ledger, draft
 
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
 # As large as those of `hivebox run -- true`: 3.7 kB and 1.9 kB a line.
@@ -131,6 +131,19 @@ def group_commit(folder: str, writers: int, each: int) -> None:
     print(f"group commit: {what}, {cpu_ms / count:.2f} ms of CPU time each; line 2000")
 
 
+def group_in_one(folder: str, count: int = 3200, at_once: int = 32) -> None:
+    """As the service's recorder does it: whatever waits is written together."""
+    state = os.path.join(folder, "group-in-one")
+    settings.save(state, settings.Settings(checkpoint_every=0))
+    ledger, waiting = Ledger(state), [(*each[:2], SUBJECTS, each[2]) for each in contents("one", count)]
+    ledger.prepare()
+    began = time.perf_counter()
+    for first in range(0, count, at_once):
+        ledger.append_all([draft(*each) for each in waiting[first : first + at_once]])
+    rate = count / (time.perf_counter() - began)
+    print(f"group commit: {rate:.0f} durable appends/s by one process, {at_once} at a time; line 2000")
+
+
 def make_ledger(state: str, count: int) -> None:
     """The same bytes that appending gives, without an fsync for each; a checkpoint every 1000 records, the default."""
     signer, frontier, origin = keys.load_signer(state), tree.Frontier(), ""
@@ -194,6 +207,7 @@ def main() -> None:
         append_beside_fsync(folder)
         for writers in (8, 32):
             group_commit(folder, writers, 1600 // writers)
+        group_in_one(folder)
         state = os.path.join(folder, "ledger")
         make_ledger(state, count)
         verify_rate(state, every_signature=False)

@@ -55,10 +55,7 @@ class Journal(Frozen):
     def write(self, lines: list[bytes]) -> None:
         """Append lines, given without their newlines, in one write. Not durable yet. When it raises (HiveboxError), the
         file is as it was before."""
-        longest = max(map(len, lines))
-        if longest >= MAX_LINE_BYTES:
-            why = f"a record of {longest} bytes; the ledger takes {MAX_LINE_BYTES - 1}"
-            raise HiveboxError("cannot write the audit record", why, "collect fewer outputs")
+        check_size(max(map(len, lines)))
         before = self.size()
         try:
             if not before:
@@ -152,6 +149,13 @@ def with_journal(
         for each in (fd, commit_fd, dir_fd):  # unlocks
             if each >= 0:
                 os.close(each)
+
+
+def check_size(line_bytes: int) -> None:
+    """Raises HiveboxError for a line, without its newline, that no ledger takes."""
+    if line_bytes >= MAX_LINE_BYTES:
+        why = f"a record of {line_bytes} bytes; the ledger takes {MAX_LINE_BYTES - 1}"
+        raise HiveboxError("cannot write the audit record", why, "collect fewer outputs")
 
 
 def write_error(path: str, error: OSError) -> HiveboxError:

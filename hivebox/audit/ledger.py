@@ -186,9 +186,11 @@ def draft(
     """What a record is to say, checked and encoded: most of what an append costs, and nobody waits for it. Raises
     HiveboxError."""
     try:
-        return statement.draft(event, run_id, subjects, predicate)
+        drawn = statement.draft(event, run_id, subjects, predicate)
     except (canonical.NotCanonicalError, envelope.RuleError) as error:
         raise HiveboxError("cannot write the audit record", str(error)) from error
+    journal.check_size(sum(map(len, drawn.pieces)) * 4 // 3)  # here, so that none is refused for who waits with it
+    return drawn
 
 
 def _outlived(signer: Signer, not_after: str) -> HiveboxError:

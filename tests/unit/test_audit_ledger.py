@@ -603,6 +603,9 @@ def test_many_records_by_one_sync(state: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(synced) == 1
     assert rules_of(state) == []
     lines = list(segments.read_lines(str(state / "audit")))
-    assert [where.line_sha256 for where in appended] == [
-        hashlib.sha256(line.rstrip(b"\n")).hexdigest() for line in lines
-    ]
+    assert [where.line_sha256 for where in appended] == [hashlib.sha256(line[:-1]).hexdigest() for line in lines]
+
+
+def test_a_record_that_is_too_long_is_refused_before_it_waits_with_others() -> None:
+    with pytest.raises(HiveboxError, match="the ledger takes 16777215"):
+        draft("finished", "greedy", [], {"big": "x" * (12 << 20)})
