@@ -1,7 +1,7 @@
 """What a guest boots from: a disk and a kernel, built from Debian's packages once and kept by a digest of the recipe.
 
 An image appears in the cache by one rename, when it is whole and on the disk, so there is no such thing as a half-built
-one. One builder per guest at a time; the others wait and use what it made.
+one. One builder per guest at a time; the others wait and use what it made. Images of older recipes go.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +31,7 @@ _RECIPE = (
 )
 # pip does not know that a newer one of these includes the older ones.
 _PLATFORMS = ("manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in (36, 34, 28, 27, 17, 12, 5)))
-_KEPT_UNUSED_S = 7 * 86400
+_KEPT = 2  # of each guest: this one, and the last of another recipe, so that two checkouts do not build in turns
 
 
 class Image(NamedTuple):
@@ -45,13 +44,13 @@ class Image(NamedTuple):
 def ready(guest: str, *, rebuild: bool = False) -> Iterator[Image]:
     """The guest's image, built if need be, and kept while it is in use."""
     directory = cache_dir() / f"{guest}-{_digest(guest)}"
-    if rebuild or not directory.exists():
-        with _locked(cache_dir() / f"{guest}.lock", fcntl.LOCK_EX):
-            if rebuild or not directory.exists():  # another run may have built it meanwhile
+    with contextlib.ExitStack() as held:
+        with locked(cache_dir() / f"{guest}.lock", fcntl.LOCK_EX):
+            if rebuild or not directory.exists():
                 _build(guest, directory)
-                _remove_unused(guest)
-    os.utime(directory)
-    with _locked(directory, fcntl.LOCK_SH):
+            os.utime(directory)
+            held.enter_context(locked(directory, fcntl.LOCK_SH, os.O_DIRECTORY))
+            _remove_old(guest)
         yield Image(guest, directory / "root.ext4", directory / "vmlinuz")
 
 
@@ -68,9 +67,9 @@ def _digest(guest: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
-    """Holds a lock on a file, made if need be, or on a directory."""
-    handle = os.open(path, os.O_RDONLY | (0 if path.is_dir() else os.O_CREAT), 0o600)
+def locked(path: Path, how: int, flags: int = os.O_CREAT) -> Iterator[None]:
+    """Holds a lock (flock(2)) on a file, made if need be; on a directory with O_DIRECTORY as ``flags``."""
+    handle = os.open(path, os.O_RDONLY | flags, 0o600)
     try:
         fcntl.flock(handle, how)
         yield
@@ -117,12 +116,12 @@ def _remove(directory: Path) -> None:
     subprocess.run([*_isolated(), "rm", "-rf", "--one-file-system", directory], check=True)
 
 
-def _remove_unused(guest: str) -> None:
-    """Images of older recipes that nobody has used for a week. A file lock tells when one is in use."""
-    for directory in cache_dir().glob(f"{guest}-*"):
-        if time.time() - directory.stat().st_mtime > _KEPT_UNUSED_S:
-            with contextlib.suppress(BlockingIOError), _locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                _remove(directory)
+def _remove_old(guest: str) -> None:
+    """Called with the guest's lock held. Those used longest ago go, unless they are in use, which a file lock tells."""
+    newest_first = sorted(cache_dir().glob(f"{guest}-*"), key=lambda image: -image.stat().st_mtime)
+    for directory in newest_first[_KEPT:]:
+        with contextlib.suppress(BlockingIOError), locked(directory, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_DIRECTORY):
+            _remove(directory)
 
 
 def _run(purpose: str, command: list[str | Path]) -> None:

@@ -12,11 +12,11 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import scratch
 from image import Image
 from job import Job, Result, unpack
 
@@ -44,8 +44,8 @@ def run(image: Image, job: Job, append: str) -> Result:
     hardware support."""
     attempts = [KVM, TCG, TCG] if _may_use_kvm() else [TCG, TCG]
     for accelerator in attempts:
-        with tempfile.TemporaryDirectory(prefix="hivebox-vm-") as directory:
-            boot = Boot(image, job, append, accelerator, Path(directory))
+        with scratch.directory() as directory:
+            boot = Boot(image, job, append, accelerator, directory)
             result = boot.run()
             if result:
                 return result

@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import image
 import pytest
+import scratch
 
 BUILDER = """#!/bin/sh
 mkdir "$2/root" && mount -t tmpfs builder "$2/root" && touch "$2/root/file"
@@ -85,17 +89,45 @@ def test_a_failed_build_is_an_error_and_no_image(cache: Path, tmp_path: Path) ->
 
 @pytest.mark.root
 def test_old_images_go_unless_in_use(cache: Path) -> None:
-    unused, used, fresh = (cache / f"trixie-{name}" for name in ("unused", "used", "fresh"))
-    for directory in (unused, used, fresh):
+    old, used, last = (cache / f"trixie-{name}" for name in ("old", "used", "last"))
+    for age, directory in enumerate((last, old, used)):
         directory.mkdir()
-    for directory in (unused, used):
-        os.utime(directory, (0, 0))
+        os.utime(directory, (1000 - age, 1000 - age))
+    with holder(used), image.ready("trixie") as built:
+        assert not old.exists()
+        assert used.exists()
+        assert last.exists()
+    with image.ready("trixie") as again:
+        assert again == built, "what was used last is kept"
+    assert not used.exists()
+    assert len((cache / "builds").read_text().splitlines()) == 1
+
+
+@contextmanager
+def holder(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that holds a directory, as a runner holds its image and its scratch directory."""
     code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_SH); print(flush=True); sys.stdin.read()"
-    holder = subprocess.Popen([sys.executable, "-c", code, used], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with holder:
-        holder.stdout.readline()
-        with image.ready("trixie"):
-            assert not unused.exists()
-            assert used.exists()
-            assert fresh.exists()
-        holder.stdin.close()
+    command = [sys.executable, "-c", code, directory]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield process
+        process.stdin.close()
+
+
+def test_what_a_dead_runner_left_goes_and_what_a_live_one_uses_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, live, link = (tmp_path / f"hivebox-guest-{name}" for name in ("dead", "live", "link"))
+    for directory in (dead, live, tmp_path / "somebody's"):
+        directory.mkdir()
+        (directory / "result").touch()
+    link.symlink_to(tmp_path / "somebody's")
+    with holder(live), scratch.directory() as first:
+        assert not dead.exists()
+        with scratch.directory() as second:
+            assert all(directory.is_dir() for directory in (first, second, live))
+        assert not second.exists()
+    assert not first.exists()
+    assert (tmp_path / "somebody's" / "result").exists(), "no link is followed"
