@@ -1,4 +1,4 @@
-.PHONY: setup demo check test test-real test-audit test-vm bench bench-audit
+.PHONY: setup demo check test test-real test-audit test-many test-vm bench bench-audit
 
 setup:
 	scripts/setup
@@ -15,6 +15,8 @@ test-real:
 	scripts/test -m slow tests/real
 test-audit:
 	HIVEBOX_LONG_STRESS=1 scripts/test tests/unit/test_audit_stress.py
+test-many:
+	HIVEBOX_LONG_STRESS=1 scripts/test tests/kernel/test_cgroup.py -k 'random_moments or many_at_once'
 test-vm:
 	scripts/test-vm
 bench: setup

@@ -69,8 +69,15 @@ def _too_many(error: OSError, kind: str) -> Cause:
 def _security_module(error: OSError) -> Cause:
     if host.sysctl(_APPARMOR_KNOB) == "1":
         return Cause(f"{text(error)}: AppArmor denies user namespaces to ordinary programs", _APPARMOR_FIX)
+    profile = host.apparmor_profile()
+    if profile:
+        return Cause(_held(error, profile), "add the rule `userns,` to that profile   (docs/install.md#apparmor)")
     why = f"{text(error)}: a security module (AppArmor, SELinux) denies user namespaces"
     return Cause(why, "sudo journalctl -k -g 'DENIED|avc:'   (names the rule that did it)")
+
+
+def _held(error: OSError, profile: str) -> str:
+    return f"{text(error)}: AppArmor holds this process to the profile {profile}"
 
 
 def _forbidden(error: OSError) -> Cause:
@@ -89,9 +96,15 @@ def _forbidden(error: OSError) -> Cause:
 
 def in_user_namespace(error: OSError) -> Cause:
     """Something that a user namespace's own root may do was refused there."""
-    if error.errno in {errno.EPERM, errno.EACCES} and host.sysctl(_APPARMOR_KNOB) == "1" and os.geteuid() != 0:
+    if error.errno not in {errno.EPERM, errno.EACCES}:
+        return plain(error)
+    if host.sysctl(_APPARMOR_KNOB) == "1" and os.geteuid() != 0:
         return Cause(f"{text(error)}: AppArmor allows the user namespace, but no capability in it", _APPARMOR_FIX)
-    if error.errno in {errno.EPERM, errno.EACCES} and host.is_filtered():
+    profile = host.apparmor_profile()
+    if profile:
+        fix = "add the rule `capability,` to that profile   (or what `sudo journalctl -k -g DENIED` names)"
+        return Cause(_held(error, profile), fix)
+    if host.is_filtered():
         return Cause(f"{text(error)}: a seccomp filter is in force on this process", _DOCKER_FIX)
     return plain(error)
 

@@ -19,7 +19,7 @@ def explain(error: OSError | HiveboxError) -> Cause:
     plain = causes.plain(error)
     failed = plain.why
     if "(EROFS)" in failed:
-        return Cause(f"{failed}: the control groups are mounted read-only, as in a container", _READ_ONLY_FIX)
+        return _read_only(failed)
     if "disk I/O of" in failed:
         return plain
     if "memory" in own_groups():
@@ -50,10 +50,16 @@ def _explain_v2(failed: str, plain: Cause, mount: str) -> Cause:
     if host.has_systemd() and "systemd does not run" in failed:
         why = f"{failed}: this user has no systemd of their own, as after su or in a cron job"
         return Cause(why, f"sudo loginctl enable-linger {host.user_name()}   (needs the package libpam-systemd)")
+    if not host.has_systemd() and os.statvfs(mount).f_flag & os.ST_RDONLY:
+        return _read_only(failed)
     if not host.has_systemd():
         why = f"{failed}: nobody here delegates control groups"
         return Cause(why, f"{_delegate()} $(cat {mount}/cgroup.procs)   (moves these processes into the group)")
     return plain
+
+
+def _read_only(failed: str) -> Cause:
+    return Cause(f"{failed}: the control groups are mounted read-only, as in a container", _READ_ONLY_FIX)
 
 
 def _delegate() -> str:

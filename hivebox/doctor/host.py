@@ -45,6 +45,18 @@ def is_filtered() -> bool:
         return any(line.split() == ["Seccomp:", "2"] for line in file)
 
 
+def apparmor_profile() -> str:
+    """The AppArmor profile that holds this process, "" if none does: ``name (enforce)``."""
+    for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                name, _, mode = file.read().strip("\0\n").rpartition(" ")
+        except OSError:  # no such module, or one that answers for nobody
+            continue
+        return name if mode == "(enforce)" else ""
+    return ""
+
+
 def covered_proc() -> list[str]:
     """Mount points below /proc: each makes the kernel refuse a fresh /proc in a user namespace."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:

@@ -77,7 +77,7 @@ class CgroupStep(Step):
         for wanted, what in ((values.cpus, "CPU bandwidth"), (self._io.wanted, "disk I/O")):
             if wanted:
                 raise HiveboxError(f"cannot limit {what}", f"{error.what}: {error.why}", error.hint) from error
-        self.refused = error.why
+        self.refused = f"{error.what}: {error.why}"
 
     def child_fds(self) -> tuple[int, ...]:
         return self.group.join_fds if self.group and not self.group.late else ()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import resource
+import subprocess
 
 import pytest
 
@@ -131,6 +132,39 @@ def test_cpu_bandwidth_of_three_children(runner: Runner, grouped) -> None:
 def test_cpu_bandwidth_cannot_be_polled(runner: Runner) -> None:
     with pytest.raises(HiveboxError, match="cannot limit CPU bandwidth"):
         runner.command("true", policy=policy(limits=limited(cpus=1)), transform=by("none"))
+
+
+HOSTILE = {
+    "memory": (PYTHON, "-c", "kept = []\nwhile True: kept.append(bytearray(1 << 20))"),
+    "pids": (PYTHON, "-c", "import os\nwhile True:\n try: os.fork()\n except OSError: pass"),
+    "cpu_time": ("sh", "-c", "for i in 1 2 3 4; do (while :; do :; done) & done; wait"),
+    "output": ("sh", "-c", "yes & yes >&2 & yes"),
+}
+
+
+# Somebody else on this host, who starts a program again and again, and says in the end how long the slowest took.
+SOMEBODY = """
+import os, select, time
+print(flush=True)
+slowest = 0.0
+while not slowest or not select.select([0], [], [], 0.01)[0]:
+    began = time.monotonic()
+    os.waitpid(os.posix_spawn("/usr/bin/true", ["true"], {}), 0)
+    slowest = max(slowest, time.monotonic() - began)
+print(slowest)
+"""
+
+
+@pytest.mark.parametrize("limit", HOSTILE)
+def test_the_host_stays_responsive(runner: Runner, grouped, limit: str) -> None:
+    """Nobody is kept waiting while a hostile tree runs into a limit."""
+    limits = limited(memory_bytes=128 * MIB, pids=100, cpu_time_s=3, output_size_bytes=100 * MIB)
+    with subprocess.Popen([PYTHON, "-c", SOMEBODY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as somebody:
+        somebody.stdout.readline()
+        report = runner.command(*HOSTILE[limit], policy=policy(limits=limits), transform=grouped)
+        slowest_s = float(somebody.communicate()[0])
+    assert report.outcome == limit
+    assert slowest_s < 1 + slack_s()
 
 
 def test_open_files(runner: Runner, backend) -> None:
