@@ -7,11 +7,10 @@ without; the doctor names the cause; and what the doctor says mends it.
 
 from __future__ import annotations
 
-import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,7 +98,6 @@ def test_apparmor_denies_capabilities_in_a_user_namespace() -> None:
 def stranger() -> Iterator[Caller]:
     """A user without a session, as after su or in a cron job: no systemd of their own runs."""
     subprocess.run(["useradd", "--create-home", "stranger"], check=True)
-    os.chmod("/home/tester", 0o755)  # where hivebox is
     yield Caller("stranger")
     subprocess.run(["loginctl", "disable-linger", "stranger"], check=True)
     subprocess.run(["loginctl", "terminate-user", "stranger"], check=True)
@@ -163,37 +161,31 @@ def test_in_a_login_session_systemd_makes_the_group() -> None:
 # -- containers -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def contained() -> Callable[[str], Caller]:
+def contained(kind: str) -> Caller:
     """The ordinary user in a container of theirs (container.py)."""
-    os.chmod("/home/tester", 0o755)  # where hivebox is
-
-    def caller(kind: str) -> Caller:
-        become = ("runuser", "-u", "tester", "--", sys.executable, "-m", "tests.hosts.container", kind)
-        return Caller(f"tester-{kind}", become=become)
-
-    return caller
+    become = ("runuser", "-u", "tester", "--", sys.executable, "-m", "tests.hosts.container", kind)
+    return Caller(f"tester-{kind}", become=become)
 
 
-def test_root_of_an_unprivileged_container(contained) -> None:
+def test_root_of_an_unprivileged_container() -> None:
     contained("root").assert_refused(because="(EPERM)")
     found = contained("root").found("identity", "missing", "this root lives in a user namespace without the uids")
     assert found["fix"].startswith("run hivebox as an ordinary user")
 
 
-def test_a_container_that_masks_proc(contained) -> None:
+def test_a_container_that_masks_proc() -> None:
     contained("masked").assert_refused(because="(EPERM)")
     found = contained("masked").found("mounts.proc", "missing", "parts of this host's own /proc are covered (/proc/")
     assert found["fix"].startswith("docker run --security-opt systempaths=unconfined")
 
 
-def test_a_container_that_filters_namespaces(contained) -> None:
+def test_a_container_that_filters_namespaces() -> None:
     contained("filtered").assert_refused(because="(EPERM)")
     found = contained("filtered").found("namespaces.user", "missing", "a seccomp filter is in force on this process")
     assert found["fix"].startswith("docker run --security-opt seccomp=unconfined")
 
 
-def test_a_container_that_was_opened_as_the_doctor_says(contained) -> None:
+def test_a_container_that_was_opened_as_the_doctor_says() -> None:
     """What is left to miss is a group: recorded where the profile allows it, else refused."""
     caller = contained("open")
     skipped = caller.controls()["cgroup"]
