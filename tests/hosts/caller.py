@@ -45,10 +45,10 @@ class Caller(NamedTuple):
         """Three lines, exit code 125, and nothing ran."""
         done = self.hivebox("run", *(arguments or ("--", "echo", "it ran")))
         what, why, hint = done.stderr.splitlines()
-        assert done.returncode == 125
+        assert done.returncode == 125, done.stderr
         assert what.startswith("hivebox: cannot ")
         assert why.startswith("why:  ")
-        assert because in what + why
+        assert because in what + why, done.stderr
         assert hint.startswith("try:  ")
         assert not done.stdout
 
