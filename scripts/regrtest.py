@@ -182,7 +182,7 @@ def outside(job: Job) -> Verdict:
 
 def become_ordinary() -> None:
     """Drop root if need be, then enter a user, a network and a mount namespace as the sandbox's user, by number and by
-    name, with the loopback up. The working directory is the module's own."""
+    name, with the loopback up, and no signal ignored. The working directory is the module's own."""
     sys.path.insert(0, str(HERE.parent))
     from hivebox.kernel import process  # noqa: PLC0415
     from hivebox.kernel.mount import MS_BIND, mount  # noqa: PLC0415
@@ -202,6 +202,8 @@ def become_ordinary() -> None:
     for name in ("passwd", "group", "nsswitch.conf"):
         Path(name).write_text(ETC[name])
         mount(name, f"/etc/{name}", "", MS_BIND)
+    for ignored in (signal.SIGINT, signal.SIGQUIT):  # as by a shell that starts us in the background
+        signal.signal(ignored, signal.SIG_DFL)
     process.set_pdeathsig(signal.SIGKILL)
 
 

@@ -24,6 +24,7 @@ if pid == 0:
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     except ValueError:
         pass  # refused
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores it
     os.kill(os.getpid(), signal.SIGQUIT)
 status = os.waitpid(pid, 0)[1]
 if not os.WCOREDUMP(status):

@@ -25,7 +25,7 @@ class Caller(NamedTuple):
 
     def command(self, *arguments: str) -> list[str]:
         become = self.become or (("runuser", "-u", self.user, "--") if self.user != host.user_name() else ())
-        state = f"HIVEBOX_STATE=/tmp/hivebox-hosts-{self.user}"  # the machine is thrown away
+        state = f"HIVEBOX_STATE=/var/tmp/hivebox-hosts-{self.user}"  # on a disk; the machine is thrown away
         hivebox = ("env", "-u", "HIVEBOX_CONFIG", state, sys.executable, "-m", "hivebox")
         return [*self.around, *become, *hivebox, *arguments]
 

@@ -40,7 +40,8 @@ def configuration(kind: str, command: list[str]) -> dict[str, Any]:
     environment = [f"{name}={value}" for name, value in os.environ.items()]
     plain["process"] |= {"terminal": False, "args": command, "cwd": os.environ["PWD"], "env": environment}
     plain["process"]["user"] = {"uid": uid, "gid": uid}
-    plain["mounts"] += [_bound(path, "ro") for path in ("/usr", "/etc", "/home")] + [_bound("/tmp", "rw")]
+    plain["mounts"] += [_bound(path, "ro") for path in ("/usr", "/etc", "/home")]
+    plain["mounts"] += [_bound(path, "rw") for path in ("/tmp", "/var/tmp")]
     mapped = [_mapping(0, os.getuid(), 1), _mapping(1, *_SUBORDINATE)]
     plain["linux"] |= {"uidMappings": mapped, "gidMappings": mapped}
     if kind == "filtered":
@@ -60,11 +61,11 @@ def _mapping(inside: int, outside: int, count: int) -> dict[str, int]:
 
 def main(kind: str, command: list[str]) -> int:
     # Not below what is bound: through it, the container would see its /proc as it was before the masks.
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as bundle:
+    with tempfile.TemporaryDirectory(dir=f"/run/user/{os.getuid()}") as bundle:
         os.environ["PWD"] = os.getcwd()
         os.chdir(bundle)
         subprocess.run(["crun", "spec", "--rootless"], check=True)
-        for name in ("usr", "etc", "home", "tmp"):
+        for name in ("usr", "etc", "home", "tmp", "var/tmp"):
             os.makedirs(f"rootfs/{name}")
         for name in ("bin", "sbin", "lib", "lib64"):
             os.symlink(f"usr/{name}", f"rootfs/{name}")

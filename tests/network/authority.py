@@ -23,9 +23,12 @@ def issue(directory: Path, names: list[str]) -> None:
         _certificate(issuer, issuer, ca_key)
         .add_extension(x509.BasicConstraints(True, 0), True)
         .add_extension(usage, True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False)
     )
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    leaf = _certificate(subject, issuer, key).add_extension(alternatives, False)
+    # Python 3.13 and newer verify strictly (VERIFY_X509_STRICT): RFC 5280 wants to know which key has signed.
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    leaf = _certificate(subject, issuer, key).add_extension(alternatives, False).add_extension(signer, False)
     (directory / "ca.pem").write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)

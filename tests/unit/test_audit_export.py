@@ -418,6 +418,8 @@ def certificates(folder: Path) -> None:
         "2",
         "-subj",
         "/CN=test CA",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",  # Python 3.13 and newer want it
     )
     openssl(
         "req",
@@ -433,7 +435,7 @@ def certificates(folder: Path) -> None:
         "-subj",
         "/CN=127.0.0.1",
     )
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
     openssl(
         "x509",
         "-req",
