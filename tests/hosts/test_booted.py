@@ -12,8 +12,9 @@ from pathlib import Path
 from tests.hosts.caller import PYTHON_NOTHING, Caller
 
 TESTER = Caller("tester")
-# As strict as the profile of that name, but for the one thing that is missing beside Landlock.
-POLLED = "extends: strict\nlimits:\n  without_cgroup: poll\n"
+# As strict as the profile of that name, but for one of the two things that are missing.
+WANTS_LANDLOCK = "extends: strict\nlimits:\n  without_cgroup: poll\n"
+WANTS_CGROUP = "extends: strict\noptional: [landlock]\n"
 
 
 def test_it_lacks_them() -> None:
@@ -26,18 +27,20 @@ def test_no_landlock(tmp_path: Path) -> None:
     skipped = TESTER.controls()["landlock"]
     assert not skipped["enforced"]
     assert "Landlock" in skipped["reason"]
-    profile = tmp_path / "polled.yaml"
-    profile.write_text(POLLED)
+    profile = tmp_path / "wants.yaml"
+    profile.write_text(WANTS_LANDLOCK)
     TESTER.assert_refused("-p", str(profile), *PYTHON_NOTHING, because="Landlock")
     found = TESTER.found("landlock", "degraded", "built in, but not enabled at boot")
     assert found["fix"].startswith("add landlock to lsm=")
 
 
-def test_no_controllers() -> None:
+def test_no_controllers(tmp_path: Path) -> None:
     skipped = TESTER.controls()["cgroup"]
     assert skipped["backend"] == "poll"
     assert "memory" in skipped["reason"]
-    TESTER.assert_refused("-p", "strict", *PYTHON_NOTHING, because="memory")
+    profile = tmp_path / "wants.yaml"
+    profile.write_text(WANTS_CGROUP)
+    TESTER.assert_refused("-p", str(profile), *PYTHON_NOTHING, because="memory")
     found = TESTER.found("cgroup", "degraded", "this kernel offers no cgroup controller memory, pids")
     assert found["fix"].startswith("take cgroup_disable= off")
     TESTER.assert_refused("--cpus", "0.5", "--", "true", because="memory")
