@@ -7,13 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from hivebox.kernel import mount
-from hivebox.kernel.cgroup import own_groups
 from hivebox.kernel.cgroup.delegated import mount_point
 from tests import lacking
 from tests.harness import cgroup_available
@@ -21,14 +18,6 @@ from tests.kernel.conftest import HAS_V1
 from tests.kernel.test_doctor import doctor, hivebox
 
 pytestmark = pytest.mark.skipif(HAS_V1, reason="this host has no cgroup v2 controllers")
-
-
-def _own_groups_upwards() -> Iterator[Path]:
-    top = Path(mount_point())
-    group = Path(f"{top}{own_groups()['']}")
-    while group != top:
-        yield group
-        group = group.parent
 
 
 def in_plain_scope(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,40 +70,6 @@ def test_a_group_that_is_systemds_is_left_to_it() -> None:
     found = finding(in_plain_scope("doctor", "--json"), "cgroup")
     assert found["status"] == "ok"
     assert "in a scope of systemd (not v2: no group here is ours to divide" in found["mechanism"]
-
-
-def _lacks(controller: str) -> bool:
-    return controller not in Path(f"{_user_group()}/cgroup.controllers").read_text().split()
-
-
-def _user_group() -> Path:
-    groups = [group for group in _own_groups_upwards() if group.name.startswith("user@")]
-    top = Path(mount_point())
-    return groups[0] if groups else top / "user.slice" / f"user-{os.geteuid()}.slice" / f"user@{os.geteuid()}.service"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user")
-def test_a_stock_systemd_gives_no_disk_io() -> None:
-    if not _user_group().exists() or not _lacks("io") or _lacks("memory"):
-        pytest.skip("this host has no stock delegation")
-    code, findings = doctor()
-    assert (code, findings["cgroup"]["status"], findings["cgroup.cpu"]["status"]) == (0, "ok", "ok")
-    found = findings["cgroup.io"]
-    assert found["status"] == "degraded"
-    assert "cannot limit by the cgroup controller io" in found["why"]
-    assert found["fix"].startswith("sudo scripts/delegate-cgroup ")
-    done = hivebox("run", "--io-write", "1M", "--ro", "/usr/lib:/lib-of-host", "--", "true")
-    assert done.returncode == 125
-    assert "cannot limit disk I/O" in done.stderr and "scripts/delegate-cgroup" in done.stderr
-
-
-def test_a_kernel_without_a_memory_controller() -> None:
-    if "memory" in Path(f"{mount_point()}/cgroup.controllers").read_text().split():
-        pytest.skip("this host has no cgroup_disable=memory")
-    code, findings = doctor()
-    assert (code, findings["cgroup"]["status"]) == (0, "degraded")
-    assert "this kernel offers no cgroup controller memory" in findings["cgroup"]["why"]
-    assert findings["cgroup"]["fix"].startswith("take cgroup_disable= off")
 
 
 def test_no_control_groups_and_a_profile_that_wants_them() -> None:
