@@ -12,7 +12,7 @@ from hivebox.frozen import Frozen
 from hivebox.network.addresses import Address
 from hivebox.network.configuration import Configuration
 from hivebox.network.connect import is_own
-from hivebox.network.connection import RESET, Connection, Target
+from hivebox.network.connection import RESET, Connection
 from hivebox.network.datagrams import Listener
 from hivebox.network.events import CONNECT, Events
 from hivebox.network.loop import READ, Loop
@@ -20,6 +20,7 @@ from hivebox.network.relay import Budget, Pipes
 from hivebox.network.resolve import Resolver
 from hivebox.network.responder import Responder
 from hivebox.network.rules import Rules
+from hivebox.network.target import Target
 from hivebox.network.watcher import Watcher, refusal
 from hivebox.policy.model import Allow
 

@@ -7,9 +7,9 @@ import struct
 from typing import TYPE_CHECKING
 
 from hivebox.network.addresses import Address
-from hivebox.network.connection import Target, reason_of
-from hivebox.network.events import CONNECT, Attempt
+from hivebox.network.events import CONNECT, reason_of
 from hivebox.network.loop import READ, Timer
+from hivebox.network.target import Target
 
 if TYPE_CHECKING:
     from hivebox.network.broker import Broker
@@ -51,9 +51,8 @@ class Listener:
             if target is None:
                 return
             if self._broker.datagram_flows >= _MOST_FLOWS:
-                self._broker.events.refuse(
-                    attempt_of(target), f"more than {_MOST_FLOWS} exchanges of datagrams at once"
-                )
+                why = f"more than {_MOST_FLOWS} exchanges of datagrams at once"
+                self._broker.events.refuse(target.attempt(CONNECT), why)
                 return
             flow = self._flows[key] = _Exchange(self._broker, self, target, key)
         flow.send(data)
@@ -74,11 +73,6 @@ class Listener:
 
     def closed(self, key: Key) -> None:
         del self._flows[key]
-
-
-def attempt_of(target: Target, address: str = "") -> Attempt:
-    """As ``Target.attempt``, over UDP."""
-    return target.attempt(CONNECT, address)._replace(protocol="udp")
 
 
 class _Exchange:
@@ -122,7 +116,7 @@ class _Exchange:
             return
         if not addresses:
             if refused:
-                self._broker.events.refuse(attempt_of(self._target), refused)
+                self._broker.events.refuse(self._target.attempt(CONNECT), refused)
             self.close(why)
             return
         address = addresses[0]
@@ -169,9 +163,11 @@ class _Exchange:
             self._broker.loop.forget(self._outside.fileno())
             self._outside.close()
             note = "" if self._target.rule.cidr else "host name not verified"
-            self._broker.events.connected(attempt_of(self._target, self._address), self._sent, self._received, note)
+            self._broker.events.connected(
+                self._target.attempt(CONNECT, self._address), self._sent, self._received, note
+            )
             self._outside = None
         elif why:
-            self._broker.events.failed(attempt_of(self._target), why)
+            self._broker.events.failed(self._target.attempt(CONNECT), why)
         self._broker.datagram_flows -= 1
         self._listener.closed(self._key)

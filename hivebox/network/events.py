@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import Any
 
@@ -101,3 +103,9 @@ class Events:
             "refused": [event._asdict() for event in self._repeated.values() if event.verdict == "refused"],
             "failed": [event._asdict() for event in self._repeated.values() if event.verdict == "failed"],
         }
+
+
+def reason_of(error: OSError) -> str:
+    """For an event."""
+    number = error.errno or 0
+    return f"{os.strerror(number).lower()} ({errno.errorcode.get(number, '')})"

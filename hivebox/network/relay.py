@@ -18,6 +18,7 @@ _CHUNK = 1 << 20
 _PIPE_SIZE = 1 << 18
 _SPLICE_FLAGS = 0x1 | 0x2  # SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 _MOST_POOLED = 64
+_READ_SIZE = 1 << 16
 _ROUNDS = 8  # of one flow before the others have their turn
 
 Pipe = tuple[int, int]
@@ -53,7 +54,7 @@ class Budget:
     """What one rule allows, over all its connections: a rate, as a bucket of one second, and a total."""
 
     def __init__(self, loop: Loop, rule: Allow) -> None:
-        self._loop, self._rate, self._most = loop, rule.rate_bytes_s, rule.max_bytes
+        self._loop, self._rate, self.most = loop, rule.rate_bytes_s, rule.max_bytes
         self._used = 0
         self._tokens = float(self._rate)
         self._filled = loop.now
@@ -62,8 +63,8 @@ class Budget:
     def allowance(self) -> int:
         """How many bytes may be moved now; 0 means later, -1 never."""
         most = _CHUNK
-        if self._most:
-            most = min(most, self._most - self._used)
+        if self.most:
+            most = min(most, self.most - self._used)
             if most <= 0:
                 return -1
         if self._rate:
@@ -82,8 +83,8 @@ class Budget:
 
 
 class Flow:
-    """From ``source`` to ``sink``. ``held`` reads nothing: somebody still looks at the first bytes. ``failed`` ends the
-    connection with a reason; ``on_change`` sets what both sockets wait for."""
+    """From ``source`` to ``sink``. ``held`` reads nothing for now. Through a ``look`` bytes are read here, and what it
+    returns goes on; it gets b"" at the end. ``on_change`` sets what both sockets wait for."""
 
     def __init__(
         self,
@@ -101,6 +102,7 @@ class Flow:
         self._head = b""
         self._waits = False
         self.held = False
+        self.look: Callable[[bytes], bytes] | None = None
         self.ended = False
         self.done = False
         self.exhausted = False
@@ -115,15 +117,10 @@ class Flow:
         return bool(self._in_pipe or self._head)
 
     def put(self, data: bytes) -> None:
-        """Bytes that were read and looked at: they come before all others. Raises OSError."""
+        """Bytes that were looked at. Raises OSError."""
         self._head += data
         self._budget.spend(len(data))
         self.drain()
-
-    def end(self) -> None:
-        """The source has said all."""
-        self.ended = True
-        self._pass_end_on()
 
     def drain(self) -> None:
         """Write what is waiting. Raises OSError when the other side is gone."""
@@ -144,26 +141,37 @@ class Flow:
     def move(self) -> None:
         """Read and write while both go on. Raises OSError."""
         for _ in range(_ROUNDS):
+            if not self.reads:
+                return
             allowance = self._budget.allowance()
             if allowance <= 0:
                 self._pause(allowance)
                 return
-            if self._pipe is None:
-                self._pipe = self._pipes.take()
             try:
-                count = os.splice(self._source.fileno(), self._pipe[1], allowance, flags=_SPLICE_FLAGS)
+                count = self._read_here(allowance) if self.look else self._splice(allowance)
             except BlockingIOError:
                 self._give_back()
                 return
             if not count:
                 self._give_back()
-                self.end()
+                self.ended = True
+                self._pass_end_on()
                 return
-            self._in_pipe = count
-            self._budget.spend(count)
-            self.drain()
-            if self._in_pipe:
-                return
+
+    def _splice(self, most: int) -> int:
+        if self._pipe is None:
+            self._pipe = self._pipes.take()
+        count = os.splice(self._source.fileno(), self._pipe[1], most, flags=_SPLICE_FLAGS)
+        self._in_pipe = count
+        self._budget.spend(count)
+        self.drain()
+        return count
+
+    def _read_here(self, most: int) -> int:
+        data = self._source.recv(min(most, _READ_SIZE))
+        if self.look:
+            self.put(self.look(data))
+        return len(data)
 
     def close(self) -> None:
         """Give back the pipe."""

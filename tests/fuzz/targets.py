@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hivebox.network import dns, http, tls
-from hivebox.network.inspect import InspectionError, Inspector
+from hivebox.network.http_stream import RequestReader
+from hivebox.network.inspect import InspectionError, inspector
 from hivebox.policy import hosts
 
 ALLOWED = "pypi.example"
@@ -72,26 +73,42 @@ def answer(data: bytes) -> dns.Answer | None:
     return found
 
 
-def head(data: bytes) -> http.Request | None:
-    """All that a request may be for is in it."""
-    reader = http.HeadReader()
-    try:
-        found = next(filter(None, map(reader.feed, _pieces(data))), None)
-    except http.HttpError:
-        return None
-    assert found is None or all(name.encode() in data.lower() for name in found.names)
+def requests(data: bytes) -> list[http.Request]:
+    """What passes is what came, as far as it was approved, and read again it is the same requests."""
+
+    def outcome(pieces: list[bytes]) -> tuple[list[http.Request], bytes]:
+        found: list[http.Request] = []
+        reader, passed = RequestReader(found.append), b""
+        try:
+            for piece in pieces:
+                passed += reader.feed(piece)
+        except http.HttpError:
+            pass
+        return found, passed
+
+    found, passed = outcome(_pieces(data))
+    assert data[1:].startswith(passed)
+    assert all(name.encode() in data.lower() for request in found for name in request.names)
+    again, all_of_it = outcome([passed])
+    assert all_of_it == passed and again == found[: len(again)]
     return found
 
 
-def inspector(data: bytes) -> bool:
-    """What is verified holds the name that was allowed."""
-    looking = Inspector(ALLOWED, _KINDS[data[1] % 3] if len(data) > 1 else hosts.TLS)
+def inspect(data: bytes) -> bool:
+    """What was looked at and passes is for the host that was allowed."""
+    looking = inspector(ALLOWED, _KINDS[data[1] % 3] if len(data) > 1 else hosts.TLS)
+    assert looking
+    passed = b""
     try:
-        decided = any(map(looking.feed, _pieces(data[1:])))
+        for number, piece in enumerate(_pieces(data[1:])):
+            if looking.listens and number % 2:
+                passed += looking.from_server(piece)
+            elif looking.looks and not looking.awaits:
+                passed += looking.from_client(piece)
     except InspectionError:
         return False
     assert not looking.verified or ALLOWED.encode() in _unframed(data[2:]).lower() or ALLOWED.encode() in data.lower()
-    return decided
+    return looking.verified
 
 
-TARGETS = {"tls": hello, "dns": question, "dns-answer": answer, "http": head, "inspect": inspector}
+TARGETS = {"tls": hello, "dns": question, "dns-answer": answer, "http": requests, "inspect": inspect}

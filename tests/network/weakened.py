@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from hivebox.cli.main import main
-from hivebox.network import broker, connection, responder, rules, tls
+from hivebox.network import broker, responder, rules, tls
 from hivebox.policy import hosts
 from hivebox.policy.model import Allow
 
@@ -26,7 +26,7 @@ CONTROLS: dict[str, Callable[[], Any]] = {
     "own_addresses": lambda: patch.object(broker, "is_own", lambda _: False),
     "first_bytes": lambda: patch.object(hosts, "inspection", lambda *_: hosts.NOTHING),
     "ech": lambda: patch.object(tls, "_ECH", -1),
-    "retry": lambda: patch.object(connection.tls, "asks_for_retry", lambda _: False),
+    "retry": lambda: patch.object(tls, "asks_for_retry", lambda _: False),
     "names": lambda: patch.object(rules.Rules, "knows", lambda *_: True),
     "rule_by_name": lambda: patch.object(rules.Rules, "by_name", _first_rule),
     "rule_by_address": lambda: patch.object(rules.Rules, "by_address", _first_rule),
