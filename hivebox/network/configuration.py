@@ -1,4 +1,5 @@
-"""The host's own way to look up names, as it is when the run starts: /etc/hosts, then the servers of /etc/resolv.conf.
+"""How names are looked up: by the host's own configuration as it is when the run starts, /etc/hosts and then the
+servers of /etc/resolv.conf; or by the servers that a profile names, and nothing of the host's.
 
 Names are looked up as the rule spells them: no search list is applied. Of nsswitch.conf nothing is read; a service
 that answers on port 53, as systemd-resolved does, is asked like any other.
@@ -15,7 +16,7 @@ from hivebox.frozen import Frozen
 from hivebox.network.addresses import Address
 from hivebox.policy.hosts import host_name
 
-_MOST_SERVERS, _MOST_TRIES, _PORT = 3, 3, 53
+_MOST_SERVERS, _MOST_TRIES, _TRIES, _PORT = 3, 3, 2, 53
 _LONGEST_TRY_S = 2.0  # a payload gets its answer while it still waits for one
 
 
@@ -26,6 +27,13 @@ class Configuration(Frozen):
     timeout_s: float
     attempts: int
     hosts: dict[str, tuple[Address, ...]]
+
+
+def configure(servers: tuple[str, ...]) -> Configuration:
+    """``servers`` are addresses; without any it is the host's own."""
+    if not servers:
+        return read_configuration()
+    return Configuration(tuple(map(_socket_address, servers)), _LONGEST_TRY_S, _TRIES, {})
 
 
 def read_configuration() -> Configuration:
@@ -53,7 +61,7 @@ def _read(path: str) -> str:
 def parse_resolv_conf(text: str) -> tuple[tuple[str, ...], float, int]:
     """(servers, seconds for each try, tries), resolv.conf(5)."""
     servers: list[str] = []
-    options = {"timeout": 5, "attempts": 2}
+    options = {"timeout": 5, "attempts": _TRIES}
     for line in text.splitlines():
         words = line.split()
         if len(words) > 1 and words[0] == "nameserver":

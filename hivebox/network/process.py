@@ -17,7 +17,7 @@ import signal
 
 from hivebox import plainjson
 from hivebox.kernel import landlock, process
-from hivebox.policy.model import Allow
+from hivebox.policy.model import Network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ _MEMORY_BYTES = 512 << 20
 READY = b"r"
 
 
-def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, allow: tuple[Allow, ...]) -> NoReturn:
+def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, values: Network) -> NoReturn:
     """In the new process; never returns. What goes wrong ends it, and with it the sandbox's way out."""
     status = 1
     try:
         _detach(parent, (control_fd, sandbox_fd))
         from hivebox.network import broker, configuration  # noqa: PLC0415  # here, while the sandbox mounts
 
-        served = broker.Broker(run_id, allow, configuration.read_configuration())
+        served = broker.Broker(run_id, values.allow, configuration.configure(values.dns))
         _confine()
         served.serve(_receive(sandbox_fd))
         _serve(served, control_fd)
@@ -118,7 +118,7 @@ def _serve(served: Any, control_fd: int) -> None:
 class Relay:
     """The supervisor's side. It owns the process and its end of the control socket."""
 
-    def __init__(self, run_id: str, allow: tuple[Allow, ...]) -> None:
+    def __init__(self, run_id: str, values: Network) -> None:
         """Forks. ``sandbox_fd`` is for init; the supervisor closes its copy with ``hand_over``."""
         self._control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         ours, init_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -126,7 +126,7 @@ class Relay:
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            run_broker(parent, theirs.fileno(), ours.fileno(), run_id, allow)
+            run_broker(parent, theirs.fileno(), ours.fileno(), run_id, values)
         theirs.close()
         ours.close()
 

@@ -120,6 +120,7 @@ def _names(policy: Policy) -> Iterator[Excess]:
     for key, has, bound, allowed in (
         ("rootfs.recipe", (policy.rootfs.recipe,), "rootfs.recipes", bounds.recipes),
         ("syscalls.groups", policy.syscalls.groups, "syscalls.groups", bounds.groups),
+        ("network.dns", policy.network.dns, "network.dns", bounds.dns),
         ("environment.pass", policy.environment.passed, "environment.pass", bounds.pass_environment),
         ("limits.without_cgroup", (policy.limits.without_cgroup,), "limits.without_cgroup", bounds.without_cgroup),
     ):

@@ -75,9 +75,8 @@ class _Decoder:
                 yield key.value, (key, value)
 
     def _value(self, node: Node, kind: Any, key: str) -> None:
-        if typing.get_origin(kind) in (typing.Union, types.UnionType):  # a list, or nothing
-            kind = next(part for part in typing.get_args(kind) if part is not type(None))
-            node = node._replace(kind="list", value=()) if node.kind == "scalar" and node.value is None else node
+        if typing.get_origin(kind) in (typing.Union, types.UnionType):
+            kind, node = _alternative(typing.get_args(kind), node)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             self.section(node, kind, key + ".")
         elif typing.get_origin(kind) is tuple:
@@ -143,6 +142,15 @@ class _Decoder:
 
     def _mistake(self, node: Node, what: str, hint: str = "") -> None:
         self.mistakes.append(Mistake(what, node.line, node.column, node.width, hint))
+
+
+def _alternative(kinds: tuple[Any, ...], node: Node) -> tuple[Any, Node]:
+    """Of a list or nothing, or a word or a list, the one that is written."""
+    if type(None) in kinds and node.kind == "scalar" and node.value is None:
+        node = node._replace(kind="list", value=())
+    parts = [kind for kind in kinds if kind is not type(None)]
+    lists = [kind for kind in parts if typing.get_origin(kind) is tuple]
+    return (lists if node.kind == "list" and lists else parts)[0], node
 
 
 def _without_unset(kind: Any) -> Any:

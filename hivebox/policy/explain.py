@@ -100,6 +100,11 @@ def _network(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
         yield Fact("network", DENIES, text, mechanism, origin)
         text = "private, link-local and metadata addresses, and this host's own, behind a name"
         yield Fact("network", DENIES, text, "the relay, unless a rule names the address", _ALWAYS)
+        servers = ", ".join(policy.network.dns)
+        text = f"look-ups by {servers}" if servers else "look-ups by this host's /etc/hosts and /etc/resolv.conf"
+        yield Fact(
+            "network", GRANTS, f"{text}, of names that a rule allows", "relay", origins.get("network.dns", _DEFAULT)
+        )
     if "socket" not in granted(policy.syscalls):
         yield Fact("network", DENIES, "opening sockets, even to itself", "seccomp", _group_origin(policy, origins))
 
@@ -269,6 +274,7 @@ def _security_policy(policy: Policy) -> Iterator[Fact]:
         "rootfs.recipes": bounds.recipes,
         "network.hosts": bounds.hosts,
         "network.cidrs": bounds.cidrs,
+        "network.dns": bounds.dns,
         "syscalls.groups": bounds.groups,
         "syscalls.calls": bounds.calls,
         "filesystem.read_only": bounds.read_only,

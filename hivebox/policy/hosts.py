@@ -15,6 +15,7 @@ from hivebox.policy.model import Allow
 
 TLS, HEAD, WATCH, NOTHING = "tls", "head", "watch", "nothing"
 _HTTPS, _HTTP = 443, 80
+MOST_SERVERS = 3  # as many as resolv.conf(5) has
 MOST_PORTS = 64  # listeners: two for each port of an allowlist
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
@@ -96,6 +97,18 @@ def read_cidr(text: str) -> str:
         hint = "this host's own loopback: give it a name, {host: NAME, host_loopback: true, ports: [N]}"
         raise HiveboxError(f"{text} is a loopback, and in the sandbox its own", "", hint)
     return str(network.network_address if network.num_addresses == 1 else network)
+
+
+def read_server(text: str) -> str:
+    """The address of a name server, canonical. Raises HiveboxError."""
+    try:
+        if "%" in text:
+            raise ValueError("it has a zone, which only means something on one host")
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise HiveboxError(
+            f"not an address: {text!r}", str(error), "write addresses, as 192.0.2.53, or host"
+        ) from error
 
 
 def read_port(value: int | str) -> int:

@@ -84,7 +84,7 @@ def override(
             passed=tuple(dict.fromkeys((*environment.passed, *env_pass))),
         ),
         rootfs=policy.rootfs._replace(interpreter=interpreter or policy.rootfs.interpreter),
-        network=Network("allow", _allowed(policy.network.allow, allow)) if allow else policy.network,
+        network=_with_rules(policy.network, allow) if allow else policy.network,
     )
     check_grants(result.filesystem.mounts)
     enforce_bounds(result, _origins(changed, mounts, env_pass, interpreter, allow))
@@ -119,10 +119,10 @@ def _check_limits(limits: dict[str, float | int]) -> None:
             raise ProfileError(f"limits.{key_of(field)} cannot be {value:g}", f"expected {kind} {span}")
 
 
-def _allowed(before: tuple[Allow, ...], added: tuple[Allow, ...]) -> tuple[Allow, ...]:
+def _with_rules(network: Network, added: tuple[Allow, ...]) -> Network:
     from hivebox.policy.hosts import check_rules  # noqa: PLC0415  # few runs have any
 
-    return check_rules(tuple(dict.fromkeys((*before, *added))))
+    return network._replace(mode="allow", allow=check_rules(tuple(dict.fromkeys((*network.allow, *added)))))
 
 
 def check_variable(name: str) -> None:

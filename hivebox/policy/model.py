@@ -62,10 +62,12 @@ class Allow(Frozen):
 
 class Network(Frozen):
     """``network:``. ``none`` is an empty network namespace with only ``lo``; ``allow`` is that and a relay outside,
-    which knows these rules. ``none`` has no rules."""
+    which knows these rules. ``none`` has no rules. ``dns`` are the addresses of the name servers that the relay asks,
+    instead of following the host's own configuration."""
 
     mode: str = "none"
     allow: tuple[Allow, ...] = ()
+    dns: tuple[str, ...] = ()
 
 
 class Syscalls(Frozen):
@@ -120,7 +122,8 @@ class Bounds(Frozen):
 
     ``limits`` holds (Limits field, largest value). ``read_only`` and ``read_write`` are absolute directories under
     which paths may be granted; overlay counts as read_only, and ``read_only`` includes what may be written.
-    ``hosts`` (patterns) and ``cidrs`` bound what a rule of ``network: allow:`` may name. ``groups`` bounds
+    ``hosts`` (patterns) and ``cidrs`` bound what a rule of ``network: allow:`` may name, ``dns`` the name servers that
+    may be asked instead of the host's. ``groups`` bounds
     ``syscalls.allow`` too: a call outside them must be in ``calls``. ``required`` names controls no profile may mark
     optional. ``origins`` says where each bound is written, as (key, "file:line").
     """
@@ -135,6 +138,7 @@ class Bounds(Frozen):
     work_exec: bool = True
     hosts: tuple[str, ...] | None = None
     cidrs: tuple[str, ...] | None = None
+    dns: tuple[str, ...] | None = None
     host_loopback: bool = True
     without_cgroup: tuple[str, ...] = ("refuse", "poll")
     required: tuple[str, ...] = ()

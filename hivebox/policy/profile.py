@@ -16,7 +16,7 @@ from hivebox.policy.bounds import enforce_bounds, key_of
 from hivebox.policy.decode import Item, Setting, Settings, decode
 from hivebox.policy.document import Mistake, Text
 from hivebox.policy.grants import mount_mistake
-from hivebox.policy.hosts import check_rules
+from hivebox.policy.hosts import MOST_SERVERS, check_rules
 from hivebox.policy.load import is_path
 from hivebox.policy.model import (
     Allow,
@@ -252,7 +252,18 @@ def _network(merged: _Merged) -> Network:
         if allow and "network.mode" not in merged.settings:
             raise _at(text, setting, "network.allow: rules without mode: allow", "write mode: allow beside them")
     mode = merged.get("network.mode", Network().mode)
-    return Network(mode, allow if mode == "allow" else ())
+    return Network(mode, allow if mode == "allow" else (), _name_servers(merged))
+
+
+def _name_servers(merged: _Merged) -> tuple[str, ...]:
+    """Empty for the host's own configuration."""
+    if merged.get("network.dns", "host") == "host":
+        return ()
+    servers = merged.values("network.dns")
+    if not 0 < len(servers) <= MOST_SERVERS:
+        what = f"network.dns: {len(servers)} name servers, and from 1 to {MOST_SERVERS} can be asked"
+        raise _at(merged.texts["network.dns"], merged.settings["network.dns"], what, "write host for the host's own")
+    return servers
 
 
 def _limits(merged: _Merged, bounds: Bounds) -> Limits:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hivebox.errors import HiveboxError
 from hivebox.policy.bounds import LIMIT_RANGES, format_limit
 from hivebox.policy.grants import path_mistake
-from hivebox.policy.hosts import check_rule, read_cidr, read_pattern, read_port
+from hivebox.policy.hosts import check_rule, read_cidr, read_pattern, read_port, read_server
 from hivebox.policy.load import check_variable
 from hivebox.policy.model import CONTROLS, Allow, Limits
 from hivebox.policy.syscall_groups import GROUPS
@@ -138,6 +138,9 @@ Port = Annotated[
         extra={"expected": _A_PORT, "read": read_port},
     ),
 ]
+_A_SERVER = "host, or a list of addresses, as [192.0.2.53]"
+HostDns = Annotated[Literal["host"], Meta(extra={"expected": _A_SERVER})]
+Server = Annotated[str, Meta(extra={"expected": "the address of a name server", "read": read_server})]
 Protocol = Annotated[Literal["tcp", "udp"], Meta(extra={"expected": _RELAYED})]
 Sni = Annotated[Literal["required", "any"], Meta(extra={"expected": "required or any"})]
 Rate = Annotated[
@@ -243,6 +246,7 @@ class NetworkSection(_Section):
 
     mode: NetworkMode | UnsetType = UNSET
     allow: tuple[Annotated[AllowEntry, _ALLOW], ...] | UnsetType | None = UNSET
+    dns: HostDns | tuple[Server, ...] | UnsetType = UNSET
 
 
 class SyscallsSection(_Section):
@@ -327,10 +331,12 @@ class BoundedSyscalls(_Section):
 
 
 class BoundedNetwork(_Section):
-    """The hosts and ranges that rules may name, and whether one may name this host's own loopback."""
+    """The hosts and ranges that rules may name, the name servers that may be asked instead of the host's own, and
+    whether a rule may name this host's own loopback."""
 
     hosts: tuple[HostPattern, ...] | UnsetType = UNSET
     cidrs: tuple[Cidr, ...] | UnsetType = UNSET
+    dns: tuple[Server, ...] | UnsetType = UNSET
     host_loopback: Flag | UnsetType = UNSET
 
 

@@ -24,6 +24,7 @@ _LIST_FIELDS = {
     "syscalls.calls": "calls",
     "environment.pass": "pass_environment",
     "limits.without_cgroup": "without_cgroup",
+    "network.dns": "dns",
 }
 _PATH_FIELDS = {"filesystem.read_only": "read_only", "filesystem.read_write": "read_write"}
 _NETWORK_FIELDS = {"network.hosts": "hosts", "network.cidrs": "cidrs"}
@@ -67,10 +68,12 @@ def _narrow(bounds: Bounds, settings: Settings, text: Text) -> Bounds:
 def _closed(settings: Settings) -> Settings:
     """A file that bounds what may be read and says nothing of writing means that nothing may be written, one that
     bounds the groups that no call outside them may be granted, and one that bounds hosts or ranges of the network that
-    nothing else of it may be named: the way around a bound is closed with it."""
+    nothing else of it may be named, nor a name server that says where a name leads: the way around a bound is closed
+    with it."""
     closed = dict(settings)
     named = [key for key in ("network.hosts", "network.cidrs") if key in closed]
-    for key, nothing in (("network.hosts", ()), ("network.cidrs", ()), ("network.host_loopback", False)):
+    others = ("network.hosts", "network.cidrs", "network.dns")
+    for key, nothing in (*((other, ()) for other in others), ("network.host_loopback", False)):
         if named and key not in closed:
             closed[key] = Setting(nothing, closed[named[0]].node)
     for bound, around in (("filesystem.read_only", "filesystem.read_write"), ("syscalls.groups", "syscalls.calls")):

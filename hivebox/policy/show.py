@@ -43,6 +43,7 @@ def _sections(policy: Policy) -> dict[str, Any]:
         "network": {
             "mode": policy.network.mode,
             "allow": [(rule.text(), _rule(rule)) for rule in policy.network.allow],
+            "dns": [(server, server) for server in policy.network.dns] or "host",
         },
         "syscalls": {
             **{key: [(name, name) for name in getattr(syscalls, key)] for key in ("groups", "allow", "deny")},

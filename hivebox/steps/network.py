@@ -39,7 +39,8 @@ class Network(Step):
     def describe(self) -> dict[str, Any]:
         if not self._values.allow:
             return {"mode": "none", "interfaces": ["lo"]}
-        return {"mode": "allow", "interfaces": ["lo"], "allow": [rule.text() for rule in self._values.allow]}
+        rules = [rule.text() for rule in self._values.allow]
+        return {"mode": "allow", "interfaces": ["lo"], "allow": rules, "dns": list(self._values.dns) or "host"}
 
     # -- in the supervisor ---------------------------------------------------------------------------------------------
 
@@ -49,7 +50,7 @@ class Network(Step):
             from hivebox.network import listeners  # noqa: F401, PLC0415  # for the set-up, which imports nothing
             from hivebox.network.process import Relay  # noqa: PLC0415
 
-            self._relay = Relay(self._run_id, self._values.allow)
+            self._relay = Relay(self._run_id, self._values)
             self._sandbox_fd = self._relay.sandbox_fd
 
     def child_fds(self) -> tuple[int, ...]:

@@ -216,6 +216,23 @@ def test_silent_name_servers_are_given_up(world: World) -> None:
         assert any(each in failed["reason"] for each in reason.split("|")), failed
 
 
+def test_name_servers_of_the_profile(world: World) -> None:
+    """Asked instead of the host's, which here is a port where nobody listens."""
+    world.resolv_conf.write_text(f"nameserver {WEB}\n")
+    try:
+        for server, out in ((DNS, "100\n"), (OTHER, "ConnectionResetError\n")):
+            profile = world.directory / "dns.yaml"
+            profile.write_text(f"extends: {PROFILE}\nnetwork: {{dns: [{server}]}}\n")
+            code = "import socket\n" + ECHO + "attempt(echo, 'pypi.example')"
+            options = ("-p", str(profile), "--allow-net", f"pypi.example:{ECHO_PORT}")
+            run = world.run(*options, "--", "python3", "-c", code)
+            assert run.out == out, (run.err, run.network)
+            assert run.report["controls"]["network"]["dns"] == [server]
+            assert all(OTHER in each["reason"] for each in run.network["failed"])
+    finally:
+        world.resolv_conf.write_text(f"nameserver {DNS}\noptions timeout:1 attempts:1\n")
+
+
 # -- limits ---------------------------------------------------------------------------------------------------------------
 
 

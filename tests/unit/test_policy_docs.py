@@ -145,7 +145,7 @@ def test_the_security_policy_example_has_every_key(home: Home) -> None:
         sections["LimitsSection"]["properties"]
     )
     assert {"filesystem.read_only", "filesystem.read_write", "filesystem.work_exec", "syscalls.groups", "syscalls.calls",
-            "rootfs.recipes", "environment.pass", "required", "network.hosts", "network.cidrs",
+            "rootfs.recipes", "environment.pass", "required", "network.hosts", "network.cidrs", "network.dns",
             "network.host_loopback"} <= stated  # fmt: skip
 
 

@@ -23,7 +23,9 @@ network:
     - {cidr: 203.0.113.0/24, ports: [5432]}
     - {cidr: "2001:db8::1", ports: [53], protocol: udp}
     - {host: db.internal, ports: [5432], host_loopback: true}
+  dns: [192.0.2.53, "2001:DB8::53"]
 """
+SERVERS = ("192.0.2.53", "2001:db8::53")
 READ = (
     Allow(host="pypi.example", ports=(443,), sni="any", rate_bytes_s=1 << 20, max_bytes=1 << 30, max_connections=4),
     Allow(host="*.example.org", ports=(80,)),
@@ -40,7 +42,7 @@ def load(home: Home, text: str) -> Policy:
 
 def test_every_key_is_read(home: Home) -> None:
     policy = load(home, RULES)
-    assert policy.network == Network("allow", READ)
+    assert policy.network == Network("allow", READ, SERVERS)
     assert policy_from_plain(policy_to_plain(policy)) == policy
 
 
@@ -60,15 +62,37 @@ def test_what_names_nothing_allows_nothing(home: Home, text: str) -> None:
 
 def test_a_profile_that_extends_can_switch_it_off_or_replace_it(home: Home) -> None:
     home.profile("wide", RULES)
-    assert load(home, "extends: wide\nnetwork: {mode: none}").network == Network()
+    assert load(home, "extends: wide\nnetwork: {mode: none}").network == Network(dns=SERVERS)
+    assert load(home, "extends: wide\nnetwork: {dns: host}").network == Network("allow", READ)
+    asked = override(load(home, "extends: wide\nnetwork: {mode: none}"), allow=READ[:1])
+    assert asked.network == Network("allow", READ[:1], SERVERS)
     narrowed = load(home, "extends: wide\nnetwork: {allow: [{host: a.example, ports: [443]}]}")
     assert narrowed.network.allow == (Allow(host="a.example", ports=(443,)),)
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[]", "0 name servers"),
+        ("[192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4]", "4 name servers"),
+        ("[ns.example]", "not an address: 'ns.example'"),
+        ("['fe80::1%eth0']", "not an address"),
+        ("[192.0.2.1:53]", "not an address"),
+        ("none", "expected host, or a list of addresses"),
+        ("null", "expected host, or a list of addresses"),
+    ],
+)
+def test_name_servers_that_are_none(home: Home, value: str, says: str) -> None:
+    with pytest.raises(ProfileError) as raised:
+        load(home, f"network: {{dns: {value}}}")
+    assert says in str(raised.value)
+
+
 def test_the_digest_depends_on_every_rule(home: Home) -> None:
     policy = load(home, RULES)
-    digests = {policy_sha256(policy._replace(network=Network("allow", READ[:count]))) for count in range(len(READ) + 1)}
-    assert len(digests) == len(READ) + 1
+    networks = [Network("allow", READ[:count]) for count in range(len(READ) + 1)]
+    networks += [Network("allow", READ, SERVERS[:count]) for count in (1, 2)]
+    assert len({policy_sha256(policy._replace(network=network)) for network in networks}) == len(networks)
 
 
 # -- bounds -----------------------------------------------------------------------------------------------------------------
@@ -106,7 +130,16 @@ def test_a_profile_beyond_them_is_named_by_line(home: Home) -> None:
 def test_one_kind_of_bound_closes_the_others(home: Home) -> None:
     home.security("network: {hosts: [pypi.example]}")
     bounds = load(home, "{}").bounds
-    assert (bounds.hosts, bounds.cidrs, bounds.host_loopback) == (("pypi.example",), (), False)
+    assert (bounds.hosts, bounds.cidrs, bounds.dns, bounds.host_loopback) == (("pypi.example",), (), (), False)
+    with pytest.raises(ProfileError, match=r"network\.dns: 192\.0\.2\.53 .*allowed: nothing"):
+        load(home, "network: {dns: [192.0.2.53]}")  # who would say that pypi.example is somewhere else
+
+
+def test_name_servers_within_the_bounds(home: Home) -> None:
+    home.security("network: {hosts: [pypi.example], dns: [192.0.2.53, 192.0.2.54]}")
+    assert load(home, "network: {dns: [192.0.2.53]}").network.dns == ("192.0.2.53",)
+    with pytest.raises(ProfileError, match=r"network\.dns: 192\.0\.2\.1 "):
+        load(home, "network: {dns: [192.0.2.53, 192.0.2.1]}")
 
 
 def test_two_files_allow_what_both_do(home: Home) -> None:
@@ -123,11 +156,12 @@ def test_it_is_explained_with_its_lines(home: Home) -> None:
     home.profile("mine", RULES)
     compiled = compile_profile("mine")
     facts = [fact for fact in explain(compiled.policy, compiled.origins) if fact.section == "network"]
-    texts = {fact.text: fact.origin.rsplit(":", 1)[1] for fact in facts if fact.verdict == "grants"}
+    texts = {fact.text: fact.origin.rsplit(":", 1)[-1] for fact in facts if fact.verdict == "grants"}
     assert texts["reaches pypi.example at tcp port 443; NO CHECK that it is meant"] == "5"
     assert texts["reaches *.example.org at tcp port 80; the request must be for it"] == "6"
     assert texts["reaches the address 2001:db8::1 at udp port 53"] == "8"
     assert texts["reaches this host's own loopback at tcp port 5432, as db.internal"] == "9"
+    assert texts["look-ups by 192.0.2.53, 2001:db8::53, of names that a rule allows"] == "10"
     assert "pypi.example: 4 connections at once" in {fact.text for fact in facts if fact.verdict == "limits"}
 
 
