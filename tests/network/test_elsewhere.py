@@ -34,10 +34,12 @@ from tests.network.world import (
         ("an address as a number", f"attempt(tcp, str(int.from_bytes(socket.inet_aton('{WEB}'), 'big')), {ECHO_PORT})"),
         ("an address in octal", f"attempt(tcp, '0313.0.0161.012', {ECHO_PORT})"),
         ("the host's own address", f"attempt(tcp, '{LAN}', {ECHO_PORT})"),
+        ("the host's own address over IPv6", f"attempt(tcp, '2001:db8:1::1', {ECHO_PORT})"),
         ("the name server", f"attempt(tcp, '{DNS}', 53)"),
         ("DNS over TLS", f"attempt(tcp, '{DNS}', 853)"),
         ("DNS over HTTPS", f"attempt(tcp, '{DNS}', 443)"),
         ("a synthetic address that no name has", f"attempt(tcp, '198.18.44.44', {ECHO_PORT})"),
+        ("an address in hexadecimal", f"attempt(tcp, '0x' + socket.inet_aton('{WEB}').hex(), {ECHO_PORT})"),
         ("this host", f"attempt(tcp, '0.0.0.0', {ECHO_PORT})"),
     ],
 )
@@ -125,6 +127,19 @@ for how in ("connect", "sendto", "sendmsg", "sendmmsg"):
     assert sum(each["times"] for each in run.network["refused"]) == 16
 
 
+def test_quic_is_no_way_around_the_rule_for_tls(world: World) -> None:
+    code = """
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(1)
+client.connect(("pypi.example", 443))
+attempt(lambda: client.send(b"\\xc0" + bytes(1199)) and client.recv(10))
+"""
+    run = world.python(TRY + code, "pypi.example:443")
+    assert not breached(run)
+    (refused,) = run.network["refused"]
+    assert (refused["name"], refused["port"], refused["protocol"]) == ("pypi.example", 443, "udp")
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -133,6 +148,10 @@ for how in ("connect", "sendto", "sendmsg", "sendmmsg"):
         "socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3)",
         "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
         "socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136)",  # UDP-Lite
+        "socket.socket(socket.AF_INET, 6, 33)",  # DCCP
+        "socket.socket(44, socket.SOCK_RAW)",  # XDP
+        "socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP).setsockopt(socket.IPPROTO_TCP, 31, b'tls')",
         "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
     ],
 )
@@ -199,6 +218,23 @@ def test_a_special_address_is_reached_when_a_rule_names_it(world: World) -> None
     assert run.out.count("BREACH") == 2, (run.out, run.network)  # which here it is not
     wide = world.python(code, f"private.example:{ECHO_PORT}", f"0.0.0.0/0:{ECHO_PORT}")
     assert not breached(wide)
+
+
+def test_a_range_does_not_reach_the_host_itself(world: World) -> None:
+    """Of a rule about the host's own network its own address is left out, unless a rule names exactly that."""
+    serve = f"import socket\ns = socket.create_server(('{LAN}', {ECHO_PORT}))\nwhile True:\n s.accept()[0].sendall(b'secret')"
+    server = world.serve("python3", "-c", serve, outside=True)
+    try:
+        world.wait_for(LAN, ECHO_PORT)
+        code = TRY + f"attempt(tcp, '{LAN}', {ECHO_PORT})"
+        run = world.python(code, f"192.0.2.0/24:{ECHO_PORT}")
+        assert not breached(run)
+        (refused,) = run.network["refused"]
+        assert (refused["address"], refused["reason"]) == (LAN, "an address of this host")
+        assert breached(world.python(code, f"192.0.2.0/24:{ECHO_PORT}", without="own_addresses"))
+        assert breached(world.python(code, f"{LAN}:{ECHO_PORT}"))
+    finally:
+        server.kill()
 
 
 def test_an_answer_that_changes_is_not_asked_for_twice(world: World, tmp_path: Path) -> None:

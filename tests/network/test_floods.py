@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.network.attempts import ALLOWED, TRY
+import os
+import time
+
+from tests.network.attempts import ALLOWED, TRY, attended, resident_kib
 from tests.network.world import (
     ECHO_PORT,
     SILENT_PORT,
@@ -32,15 +35,73 @@ print(tcp("pypi.example", {ECHO_PORT}, b"x"))
 
 
 def test_a_thousand_connections_are_held(world: World) -> None:
+    """By two processes: one may have fewer descriptors."""
     code = f"""
+import os
 address = socket.gethostbyname("pypi.example")
-held = [socket.create_connection((address, {ECHO_PORT})) for _ in range(960)]
+down, up = os.pipe()
+child = os.fork()
+held = [socket.create_connection((address, {ECHO_PORT})) for _ in range(500)]
+os.write(up, b"x") if child == 0 else os.read(down, 1)
 for number, client in enumerate(held):
     client.sendall(b"%04d" % number)
-print(all(client.recv(4) == b"%04d" % number for number, client in enumerate(held)))
+print(sum(client.recv(4) == b"%04d" % number for number, client in enumerate(held)), flush=True)
+os._exit(0) if child == 0 else os.waitpid(child, 0)
 """
     run = world.python(code, ALLOWED)
-    assert run.out == "True\n", (run.out, run.err, run.network["totals"])
+    assert run.out == "500\n500\n", (run.out, run.err, run.network["totals"])
+    assert run.network["totals"]["connections"] == 1000
+
+
+def test_a_flood_of_resets_leaves_nothing(world: World) -> None:
+    """Connections that are reset at once, before and after they said something: no descriptor and no memory stays."""
+    code = f"""
+address = socket.gethostbyname("pypi.example")
+def reset(port, data):
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
+        client.connect((address, port))
+        client.send(data)
+for number in range(1000):
+    reset({ECHO_PORT}, b"x" * (number % 3))
+    reset(443, b"\\x16\\x03" [:number % 3])
+    reset(80, b"GET / HTTP/1.1\\r\\n" [:number % 9])
+print(tcp("pypi.example", {ECHO_PORT}, b"x"), flush=True)
+sys.stdin.read(1)
+"""
+    with attended(world, TRY + code, f"pypi.example:{ECHO_PORT},443,80") as (process, relay):
+        assert process.stdout and process.stdout.readline() == b"b'x'\n"
+        time.sleep(0.5)
+        assert len(os.listdir(f"/proc/{relay}/fd")) < 180  # listeners, and at most 64 pooled pipes
+        assert resident_kib(relay) < 64 << 10
+
+
+def test_lengths_that_never_come(world: World) -> None:
+    """Fields that announce four gigabytes, or all that fits: nothing is kept for them, and others are served."""
+    code = f"""
+def say(port, data, host="pypi.example"):
+    client = socket.create_connection((host, port), 5)
+    client.sendall(data)
+    return client
+POST = b"POST / HTTP/1.1\\r\\nHost: pypi.example\\r\\n"
+held = []
+for _ in range(5):
+    held += [
+        say(443, b"\\x16\\x03\\x01\\xff\\xff" + bytes(1000)),
+        say(443, b"\\x16\\x03\\x01\\x40\\x00\\x01\\xff\\xff\\xff" + bytes(1000)),
+        say(443, b"\\x16\\x03\\x01\\x40\\x00\\x01\\x00\\x7f\\xff" + bytes(1000)),
+        say(80, POST + b"Content-Length: 4294967295\\r\\n\\r\\n" + bytes(1000)),
+        say(80, POST + b"Content-Length: 18446744073709551616\\r\\n\\r\\n"),
+        say(80, POST + b"Transfer-Encoding: chunked\\r\\n\\r\\nffffffff\\r\\n" + bytes(1000)),
+        say(80, POST + b"Transfer-Encoding: chunked\\r\\n\\r\\n" + b"f" * 64),
+        say(53, b"\\xff\\xff" + bytes(1000), "127.0.0.1"),
+    ]
+print(tcp("pypi.example", {ECHO_PORT}, b"x"), flush=True)
+sys.stdin.read(1)
+"""
+    with attended(world, TRY + code, f"pypi.example:{ECHO_PORT},443,80") as (process, relay):
+        assert process.stdout and process.stdout.readline() == b"b'x'\n"
+        assert resident_kib(relay) < 64 << 10
 
 
 def test_a_flood_of_attempts_is_counted_not_kept(world: World) -> None:

@@ -25,6 +25,10 @@ def tls(name, port=443, step=0, pause=0.0, more=()):
             client.send(data[at : at + (step or len(data))])
             time.sleep(pause)
         return client.recv(10)
+
+def records(size):
+    data = hello.records(hello.message((0, hello.server_name(b"other.example"))), size)
+    return tcp("pypi.example", 443, data)
 """
 
 
@@ -46,6 +50,8 @@ def run_hello(world: World, code: str, *rules: str, without: str = "") -> Run:
         ("attempt(tls, 'pypi.example\\0.other.example')", "the server name is no host name"),
         ("attempt(tcp, 'pypi.example', 443)", "not TLS"),
         (f"attempt(tls, 'other.example', {ECHO_PORT})", "the ClientHello names other.example"),
+        ("attempt(records, 1)", "the ClientHello names other.example"),
+        ("attempt(records, 30)", "the ClientHello names other.example"),
     ],
 )
 def test_fronting_by_tls(world: World, code: str, reason: str) -> None:
@@ -168,6 +174,27 @@ def test_a_request_for_the_host_passes(world: World) -> None:
     assert "not verified" not in connection["reason"]  # who ends first, client or run, is a race
 
 
+def test_a_request_cut_into_pieces(world: World) -> None:
+    """Segments of one byte each: for the allowed host it passes, for another not."""
+    code = """
+def slowly(host):
+    with socket.create_connection(("pypi.example", 80), 5) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"GET /whoami HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n" % host:
+            client.send(bytes((byte,)))
+            time.sleep(0.001)
+        client.shutdown(socket.SHUT_WR)
+        return client.recv(1000)[:12]
+for host in (b"pypi.example", b"other.example"):
+    attempt(slowly, host)
+"""
+    run = world.python(TRY + code, "pypi.example:80")
+    assert run.out.startswith("BREACH b'HTTP/1.1 200'\n") and run.out.count("BREACH") == 1, (
+        run.out
+    )  # the first is allowed
+    assert {each["reason"] for each in run.network["refused"]} == {"the request is for other.example"}
+
+
 LATER = """
 import re
 GOOD = b"GET /whoami HTTP/1.1\\r\\nHost: pypi.example\\r\\n\\r\\n"
@@ -230,4 +257,6 @@ def test_being_led_on_by_a_proxy_is_recorded(world: World) -> None:
     code = f"attempt(tcp, 'pypi.example', {OPEN_PORT}, b'CONNECT evil.example:443 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')"
     run = world.python(TRY + code, f"pypi.example:{OPEN_PORT}")
     (connection,) = run.network["connections"]
-    assert connection["reason"] == "asks to be led on to evil.example:443; host name not verified"
+    assert (
+        "asks to be led on to evil.example:443; host name not verified" in connection["reason"]
+    )  # who ends first is a race
