@@ -88,7 +88,8 @@ def _name(labels: tuple[bytes, ...]) -> str:
 
 
 def _shown(labels: tuple[bytes, ...]) -> str:
-    return ".".join(label.decode("ascii", "backslashreplace").replace(".", "\\.") for label in labels) or "."
+    """With what is not printable made visible: it goes to a terminal."""
+    return ".".join(repr(label)[2:-1].replace(".", "\\.") for label in labels) or "."
 
 
 def parse_question(message: bytes) -> Question:

@@ -47,7 +47,7 @@ def parse_head(head: bytes) -> Request:
         names.add(_name(absolute[1]))
     elif not target.startswith(b"/") and target != b"*":
         raise HttpError("a request target of unknown form")
-    upgrade = fields.get(b"upgrade", b"").decode("latin-1").lower()
+    upgrade = fields.get(b"upgrade", b"").lower().decode("ascii", "backslashreplace")
     connect = target.decode("ascii") if method == b"CONNECT" else ""
     return Request(frozenset(names), connect, _body_length(fields, minor), upgrade)
 

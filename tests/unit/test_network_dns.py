@@ -52,6 +52,11 @@ def test_names_have_one_spelling_or_none(parts: tuple[bytes, ...], name: str) ->
     assert parse_question(asked(labels(*parts))).name == name
 
 
+def test_a_name_that_is_none_is_shown_without_control_characters() -> None:
+    shown = parse_question(asked(labels(b"\x1b[2Ja.b", b"\xff\0", b"\n", b"\\"))).shown
+    assert shown == "\\x1b[2Ja\\.b.\\xff\\x00.\\n.\\\\" and shown.isprintable()
+
+
 def test_the_case_of_the_question_comes_back() -> None:
     question = parse_question(asked(labels(b"PyPI", b"eXample")))
     assert b"\x04PyPI\x07eXample" in dns.answer(question, dns.NXDOMAIN)
