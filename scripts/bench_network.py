@@ -112,26 +112,21 @@ def contenders(world: World) -> dict[str, list[str]]:
         "bare": in_world(world, *client, WEB),
         "hivebox": world.command("run", "--quiet", "-p", PROFILE, *rules, "--", *client, "four.example"),
     }
-    helpers = {
-        "pasta": (
-            "ip route get 203.0.113.1",
-            "exec pasta -f --config-net --netns-only --runas 0 --netns /proc/$1/ns/net",
-        ),
-        "slirp4netns": ("ip link show tap0", "exec slirp4netns --configure --mtu=65520 $1 tap0"),
-    }
-    for name, (ready, connect) in helpers.items():
-        if shutil.which(name):
-            found[name] = in_world(world, "sh", "-c", ATTACHED, "sh", ready, connect, *client, WEB)
+    if shutil.which("pasta"):  # makes the namespace itself: one that is there already it may not enter without ptrace
+        as_root = ["--runas", "0"] if world.is_root else []
+        found["pasta"] = in_world(world, "pasta", "--config-net", *as_root, "--", "sh", "-c", SETTLED, *client, WEB)
+    if shutil.which("slirp4netns"):
+        found["slirp4netns"] = in_world(world, "sh", "-c", ATTACHED, *client, WEB)
     return found
 
 
-# A namespace for the client, and beside it the program that connects it: $1 waits for its device, $2 connects "$pid".
+SETTLED = 'sleep 0.3; exec "$0" "$@"'
+# A namespace for the client, and beside it the program that connects it.
 ATTACHED = """
-unshare -n sh -c 'while ! eval "$0" >/dev/null 2>&1; do sleep 0.05; done; sleep 0.3; exec "$@"' \\
-    "$1" "$3" "$4" "$5" "$6" &
+unshare -n sh -c 'while ! ip link show tap0 >/dev/null 2>&1; do sleep 0.05; done; sleep 0.3; exec "$0" "$@"' "$0" "$@" &
 pid=$!
 sleep 0.3
-sh -c "$2" sh $pid >/dev/null 2>&1 &
+slirp4netns --configure --mtu=65520 $pid tap0 >/dev/null 2>&1 &
 helper=$!
 wait $pid; code=$?
 kill $helper 2>/dev/null
@@ -194,12 +189,10 @@ def main() -> None:
         commands = contenders(world)
         results: dict[str, list[list[float]]] = {name: [] for name in commands}
         for _ in range(TURNS):
-            for name, command in list(commands.items()):
+            for name, command in commands.items():
                 figures = measure(name, command)
                 if figures:
                     results[name].append(figures)
-                else:
-                    del commands[name]
         facts = report({name: turns for name, turns in results.items() if turns})
         _, share = hold(world, 100, 5.0)
         good, _ = hold(world, 1000, 1.0)
