@@ -1,4 +1,4 @@
-.PHONY: setup demo check test test-real test-audit test-many test-vm bench bench-audit
+.PHONY: setup demo check test test-real test-audit test-many test-vm fuzz bench bench-audit
 
 setup:
 	scripts/setup
@@ -19,6 +19,8 @@ test-many:
 	HIVEBOX_LONG_STRESS=1 scripts/test tests/kernel/test_cgroup.py -k 'random_moments or many_at_once'
 test-vm:
 	scripts/test-vm
+fuzz:
+	scripts/fuzz
 bench: setup
 	.venv/bin/python scripts/bench.py
 	.venv/bin/python scripts/bench_library.py

@@ -166,6 +166,11 @@ class Broker:
         """What is left of a rule's limits."""
         return self._budgets[rule]
 
+    @property
+    def crowd(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
 

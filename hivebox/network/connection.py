@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hivebox.network.broker import Broker
 
 _HELLO_WITHIN_S = 10.0
+# The kernel lets the buffers of a socket grow to megabytes, and none of it is the script's memory: of many connections
+# only the first have such buffers.
+_MOST_TUNED, _SMALL_BUFFER = 16, 1 << 16
 RESET = struct.pack("=ii", 1, 0)  # SO_LINGER: on close, RST
 
 
@@ -103,6 +106,8 @@ class Connection:
             self.end(why)
             return
         self._server, self._address = server, address
+        if self._broker.crowd > _MOST_TUNED:
+            _shrink(self._client, server)
         ends = (self._client, server)
         self._duplex = Duplex(self._loop, self._broker.pipes, self._budget, ends, self._inspector, self)
         first, self._first = self._first, b""
@@ -155,3 +160,9 @@ class Connection:
         notes = (reason, looked.note if looked else "", unverified)
         sent, received = self._duplex.sending.total, self._duplex.receiving.total
         self._broker.events.connected(attempt, sent, received, "; ".join(filter(None, notes)))
+
+
+def _shrink(*ends: socket.socket) -> None:
+    for end in ends:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, _SMALL_BUFFER)

@@ -119,25 +119,20 @@ class _Exchange:
                 self._broker.events.refuse(self._target.attempt(CONNECT), refused)
             self.close(why)
             return
-        address = addresses[0]
-        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self._address = str(address)
-        try:
-            outside = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        except OSError as error:
-            self.close(reason_of(error))
+        why = ""
+        for address in addresses:  # the first to which this host has a way
+            try:
+                self._outside = _connected(address, self._target.port)
+            except OSError as error:
+                why = reason_of(error)
+                continue
+            self._address = str(address)
+            self._broker.loop.watch(self._outside.fileno(), READ, self._on_answer)
+            waiting, self._waiting = self._waiting, []
+            for data in waiting:
+                self.send(data)
             return
-        try:
-            outside.connect((self._address, self._target.port))  # what others send is not for us
-        except OSError as error:
-            outside.close()
-            self.close(reason_of(error))
-            return
-        self._outside = outside
-        self._broker.loop.watch(outside.fileno(), READ, self._on_answer)
-        waiting, self._waiting = self._waiting, []
-        for data in waiting:
-            self.send(data)
+        self.close(why)
 
     def _on_answer(self, _events: int) -> None:
         for _ in range(_BATCH):
@@ -171,3 +166,15 @@ class _Exchange:
             self._broker.events.failed(self._target.attempt(CONNECT), why)
         self._broker.datagram_flows -= 1
         self._listener.closed(self._key)
+
+
+def _connected(address: Address, port: int) -> socket.socket:
+    """What others send is not for it. Raises OSError."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    outside = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        outside.connect((str(address), port))
+    except OSError:
+        outside.close()
+        raise
+    return outside

@@ -15,6 +15,7 @@ _ABSOLUTE = re.compile(rb"[a-z]+://([^/?#]*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 CHUNKED = -1
+_LONGEST_SHOWN = 80
 
 
 class HttpError(Exception):
@@ -47,7 +48,7 @@ def parse_head(head: bytes) -> Request:
         names.add(_name(absolute[1]))
     elif not target.startswith(b"/") and target != b"*":
         raise HttpError("a request target of unknown form")
-    upgrade = fields.get(b"upgrade", b"").lower().decode("ascii", "backslashreplace")
+    upgrade = fields.get(b"upgrade", b"")[:_LONGEST_SHOWN].lower().decode("ascii", "backslashreplace")
     connect = target.decode("ascii") if method == b"CONNECT" else ""
     return Request(frozenset(names), connect, _body_length(fields, minor), upgrade)
 
@@ -94,7 +95,7 @@ def _name(authority: bytes | None) -> str:
     matched = _AUTHORITY.fullmatch(authority.decode("latin-1"))
     name = host_name(matched[1]) if matched else ""
     if not name:
-        raise HttpError(f"no host name: {authority[:80].decode('latin-1')!r}")
+        raise HttpError(f"no host name: {authority[:_LONGEST_SHOWN].decode('latin-1')!r}")
     return name
 
 

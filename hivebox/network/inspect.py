@@ -131,7 +131,7 @@ class Http(Inspector):
         if not switched:
             return self._read(self._requests.stay)
         if self._requests.upgrade != "websocket":
-            raise InspectionError(f"goes on in {self._requests.upgrade[:40]}, where requests may name another host")
+            raise InspectionError(f"goes on in {self._requests.upgrade}, where requests may name another host")
         self.looks, self.note = False, "upgraded to websocket"
         return self._requests.rest()
 

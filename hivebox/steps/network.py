@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hivebox.waiting import Waiting
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_FINISH_S = 5.0
+_FINISH_S = 20.0  # it has what a script flooded it with to tell first
 _NONE = Values()
 
 

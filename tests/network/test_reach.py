@@ -128,6 +128,23 @@ for host in ("{WEB}", "{WEB6}", "pypi.example", "four.example", "{OTHER}"):
     assert run.refused() == {("connect", OTHER, UDP_PORT), ("connect", "four.example", UDP_PORT)}
 
 
+def test_datagrams_take_the_address_to_which_there_is_a_way(world: World) -> None:
+    """A name with an IPv6 address, on a host whose way there is gone."""
+    code = f"""
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(3)
+client.sendto(b"hello", ("pypi.example", {UDP_PORT}))
+print(client.recv(100))
+"""
+    world.call("ip", "-6", "route", "del", "default")
+    try:
+        run = world.python(code, f"udp://pypi.example:{UDP_PORT}")
+    finally:
+        world.call("ip", "-6", "route", "add", "default", "via", "2001:db8:1::53")
+    assert run.out == "b'hello'\n", (run.err, run.network)
+    assert run.network["connections"][0]["address"] == WEB
+
+
 def test_another_name_server_beside_the_sandboxs_own(world: World) -> None:
     code = f"""
 def ask(server, name, kind):
