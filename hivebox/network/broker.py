@@ -10,6 +10,7 @@ from typing import Any
 
 from hivebox.frozen import Frozen
 from hivebox.network.addresses import Address
+from hivebox.network.callers import Callers
 from hivebox.network.configuration import Configuration
 from hivebox.network.connect import is_own
 from hivebox.network.connection import RESET, Connection
@@ -33,7 +34,7 @@ Found = Callable[[tuple[Address, ...], str, str], None]
 
 
 class Bound(Frozen):
-    """A socket that init opened in the sandbox: ``kind`` is ``dns``, ``listen`` or ``watch``."""
+    """A socket that init opened in the sandbox: ``kind`` is ``dns``, ``listen``, ``watch`` or ``diag``."""
 
     kind: str
     protocol: str
@@ -44,10 +45,13 @@ class Bound(Frozen):
 class Broker:
     """Serves until the control socket ends; ``finish`` then says what happened."""
 
-    def __init__(self, run_id: str, allow: tuple[Allow, ...], configuration: Configuration) -> None:
+    def __init__(
+        self, run_id: str, allow: tuple[Allow, ...], configuration: Configuration, ask: Callable[[int], None]
+    ) -> None:
         self.loop = Loop()
         self.pipes = Pipes()
         self.events = Events(run_id)
+        self.callers = Callers(self.loop, ask)
         self.rules = Rules(allow)
         self.datagram_flows = 0
         self._resolver = Resolver(self.loop, configuration)
@@ -66,12 +70,14 @@ class Broker:
         self._most = max(min(MOST_CONNECTIONS, (limit - _FDS_ELSE) // _FDS_EACH), 8)
         sockets = [(each, socket.socket(fileno=each.handle)) for each in bound]
         ipv6 = any(held.family == socket.AF_INET6 for _, held in sockets)
-        self._responder = Responder(self.loop, self.rules, self.events, ipv6=ipv6)
+        self._responder = Responder(self.loop, self.rules, self.events, self.callers, ipv6=ipv6)
         tcp_ports = frozenset(each.port for each in bound if each.kind == "listen" and each.protocol == "tcp")
         for each, held in sockets:
             held.setblocking(False)
             self._sockets.append(held)
-            if each.kind == "dns":
+            if each.kind == "diag":
+                self.callers.diag = held
+            elif each.kind == "dns":
                 self._responder.serve(held, each.protocol)
             elif each.kind == "watch":
                 self._watchers.append(Watcher(self.loop, held, tcp_ports, self._responder.names, self.events))
@@ -98,12 +104,13 @@ class Broker:
     def _on_accept(self, listener: socket.socket, port: int) -> None:
         for _ in range(_BATCH):
             try:
-                client, _ = listener.accept()
+                client, peer = listener.accept()
             except OSError:
                 return  # nobody, or no descriptor: then the others' end frees one
             client.setblocking(False)
-            address = ipaddress.ip_address(client.getsockname()[0])
-            target = self.target(address.packed, port, "tcp")
+            place = client.getsockname()
+            caller = self.callers.find("tcp", peer, place)
+            target = self.target(ipaddress.ip_address(place[0]).packed, port, "tcp", caller)
             why = self._crowded(target) if target else ""
             if target and why:
                 self.events.refuse(target.attempt(CONNECT), why)
@@ -126,16 +133,16 @@ class Broker:
 
     # -- what connections ask ------------------------------------------------------------------------------------------
 
-    def target(self, destination: bytes, port: int, protocol: str) -> Target | None:
+    def target(self, destination: bytes, port: int, protocol: str, caller: int) -> Target | None:
         """What was meant by an address of the sandbox, with its rule; None, and an event, where no rule allows it."""
         address = ipaddress.ip_address(destination)
         name = self._responder.names.name_of(address) if self._responder else ""
         rules = self.rules
         rule = rules.by_name(name, port, protocol) if name else rules.by_address(address, port, protocol)
         if rule:
-            return Target(name, None if name else address, port, rule)
+            return Target(name, None if name else address, port, rule, caller)
         if self._responder:
-            self.events.refuse(*refusal(self._responder.names, address, port, protocol))
+            self.events.refuse(*refusal(self._responder.names, address, port, protocol, caller))
         return None
 
     def destinations(self, target: Target, protocol: str, found: Found) -> None:

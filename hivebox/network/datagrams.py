@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -47,7 +48,9 @@ class Listener:
         key = (client[0], client[1], destination)
         flow = self._flows.get(key)
         if flow is None:
-            target = self._broker.target(destination, self._port, "udp")
+            place = ipaddress.ip_address(destination)
+            caller = self._broker.callers.find("udp", client, (str(place), self._port))
+            target = self._broker.target(destination, self._port, "udp", caller)
             if target is None:
                 return
             if self._broker.datagram_flows >= _MOST_FLOWS:

@@ -11,16 +11,18 @@ from hivebox.frozen import Frozen
 
 MOST_REFUSALS, MOST_CONNECTIONS = 200, 200
 DNS, CONNECT, SNI, HOST = "dns", "connect", "sni", "host"
-_LONGEST_NAME = 300
+_LONGEST_NAME, _MOST_CALLERS = 300, 10_000
 
 
 class Event(Frozen):
-    """``layer`` is where it was decided: ``dns``, ``connect``, ``sni`` or ``host``. ``address`` is what was connected
-    to, or would have been; ``rule`` as --allow-net spells it, "" where none applied. ``times`` counts repeats of one
-    refusal, the first of which is at ``time`` (seconds since the epoch)."""
+    """``pid`` is the process as the host sees it, None where it could not be found. ``layer`` is where it was decided:
+    ``dns``, ``connect``, ``sni`` or ``host``. ``address`` is what was connected to, or would have been; ``rule`` as
+    --allow-net spells it, "" where none applied. ``times`` counts repeats of one refusal, the first of which is at
+    ``time`` (seconds since the epoch)."""
 
     time: float
     run_id: str
+    pid: int | None
     layer: str
     name: str
     address: str
@@ -35,7 +37,8 @@ class Event(Frozen):
 
 
 class Attempt(Frozen):
-    """What a client tried: what an event says of it, whatever the verdict."""
+    """What a client tried: what an event says of it, whatever the verdict. ``caller`` is the inode of its socket, or 0,
+    until the process is known."""
 
     layer: str
     name: str
@@ -43,6 +46,7 @@ class Attempt(Frozen):
     port: int
     protocol: str
     rule: str = ""
+    caller: int = 0
 
 
 class Events:
@@ -50,6 +54,7 @@ class Events:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
+        self._pids: dict[int, int] = {}
         self._repeated: dict[tuple[Any, ...], Event] = {}
         self._connections: list[Event] = []
         self._totals = {"connections": 0, "failed": 0, "refused": 0, "bytes_sent": 0, "bytes_received": 0}
@@ -67,7 +72,7 @@ class Events:
 
     def _repeat(self, attempt: Attempt, verdict: str, reason: str) -> None:
         attempt = attempt._replace(name=attempt.name[:_LONGEST_NAME])
-        key = (*attempt, verdict, reason)
+        key = (*attempt[:-1], verdict, reason)
         known = self._repeated.get(key)
         if known:
             self._repeated[key] = known._replace(times=known.times + 1)
@@ -92,16 +97,27 @@ class Events:
         self._dropped["unseen"] += count
 
     def _event(self, attempt: Attempt, verdict: str, reason: str) -> Event:
-        return Event(round(time.time(), 6), self._run_id, *attempt[:5], verdict, rule=attempt.rule, reason=reason)
+        caller = attempt.caller or None  # a pid in the end (_plain)
+        when = round(time.time(), 6)
+        return Event(when, self._run_id, caller, *attempt[:5], verdict, rule=attempt.rule, reason=reason)
+
+    def learn(self, caller: int, pid: int) -> None:
+        """Whose socket it was."""
+        if len(self._pids) < _MOST_CALLERS:
+            self._pids[caller] = pid
+
+    def _plain(self, event: Event) -> dict[str, Any]:
+        return event._replace(pid=self._pids.get(event.pid or 0))._asdict()
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready."""
+        repeated = [self._plain(event) for event in self._repeated.values()]
         return {
             "totals": dict(self._totals),
             "dropped": dict(self._dropped),
-            "connections": [event._asdict() for event in self._connections],
-            "refused": [event._asdict() for event in self._repeated.values() if event.verdict == "refused"],
-            "failed": [event._asdict() for event in self._repeated.values() if event.verdict == "failed"],
+            "connections": [self._plain(event) for event in self._connections],
+            "refused": [event for event in repeated if event["verdict"] == "refused"],
+            "failed": [event for event in repeated if event["verdict"] == "failed"],
         }
 
 

@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 
 from hivebox import plainjson
-from hivebox.kernel import netlink, packet
+from hivebox.kernel import netlink, packet, sock_diag
 from hivebox.policy.model import Allow
 
 _DNS_PORT, _BACKLOG = 53, 1024
@@ -32,6 +32,7 @@ def hand_over(allow: tuple[Allow, ...], sandbox_fd: int) -> None:
         except OSError as error:
             if family == _socket.AF_INET or error.errno not in _NO_IPV6:
                 raise
+    opened.append(("diag", "", 0, sock_diag.open_diag()))
     channel = _socket.socket(fileno=sandbox_fd)
     facts = [(kind, protocol, port) for kind, protocol, port, _ in opened]
     handles = array.array("i", [held.fileno() for *_, held in opened])

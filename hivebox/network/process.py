@@ -2,8 +2,10 @@
 
 supervisor  ── control (SOCK_STREAM) ──  relay  ── sockets (SOCK_SEQPACKET) ──  the sandbox's init
              <- "r": it serves                  <- the list of sockets, and they themselves
+             <- lines: whose is this socket?
+             -> lines: the socket's, the pid
              -> end of stream: finish
-             <- the summary, as JSON
+             <- the summary, as a line of JSON
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ NAME = "hivebox-net"
 _NOBODY = 65534
 _OPEN_FILES = 8192
 _MEMORY_BYTES = 512 << 20
-READY = b"r"
+READY, _LONGEST_LINE = b"r", 32
 
 
 def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, values: Network) -> NoReturn:
@@ -38,10 +40,12 @@ def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, value
         _detach(parent, (control_fd, sandbox_fd))
         from hivebox.network import broker, configuration  # noqa: PLC0415  # here, while the sandbox mounts
 
-        served = broker.Broker(run_id, values.allow, configuration.configure(values.dns))
+        control = _socket.socket(fileno=control_fd)
+        found = configuration.configure(values.dns)
+        served = broker.Broker(run_id, values.allow, found, lambda inode: _ask(control, inode))
         _confine()
         served.serve(_receive(sandbox_fd))
-        _serve(served, control_fd)
+        _serve(served, control)
         status = 0
     finally:
         os._exit(status)
@@ -101,15 +105,29 @@ def _receive(sandbox_fd: int) -> list[Any]:
     return [Bound(*facts, handle) for facts, handle in zip(plainjson.loads(data), handles, strict=True)]
 
 
-def _serve(served: Any, control_fd: int) -> None:
+def _ask(control: _socket.socket, inode: int) -> None:
+    """Of the supervisor, if it listens."""
+    try:
+        control.send(b"%d\n" % inode, _socket.MSG_DONTWAIT)
+    except OSError:
+        return  # it has more than enough to read
+
+
+def _serve(served: Any, control: _socket.socket) -> None:
     """Until the supervisor shuts its side down."""
-    over: list[int] = []
-    served.loop.watch(control_fd, 0x1, over.append)
-    os.write(control_fd, READY)
+    over: list[bool] = []
+
+    def on_readable(_events: int) -> None:
+        answers = control.recv(1 << 16)
+        for line in answers.splitlines():
+            served.events.learn(*map(int, line.split()))
+        if not answers:
+            over.append(True)
+
+    served.loop.watch(control.fileno(), 0x1, on_readable)
+    control.send(READY)
     while not over:
         served.loop.turn()
-    control = _socket.socket(fileno=control_fd)
-    control.setblocking(True)
     view = memoryview(plainjson.dumps(served.finish()).encode())
     while view:
         view = view[control.send(view) :]
@@ -124,6 +142,7 @@ class Relay:
         ours, init_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         self.sandbox_fd = init_end.detach()
         parent = os.getpid()
+        self._left = b""
         self._pid = os.fork()
         if self._pid == 0:
             run_broker(parent, theirs.fileno(), ours.fileno(), run_id, values)
@@ -144,6 +163,24 @@ class Relay:
         """True when it serves; False when it died instead."""
         return self._control.recv(1) == READY
 
+    def questions(self) -> list[int] | None:
+        """The sockets (inodes) whose holder it asks for; None when it is gone, or says anything else."""
+        try:
+            data = self._control.recv(1 << 12, _socket.MSG_DONTWAIT)
+            *lines, self._left = (self._left + data).split(b"\n")
+            return [int(line) for line in lines] if data and len(self._left) < _LONGEST_LINE else None
+        except BlockingIOError:
+            return []
+        except (OSError, ValueError):
+            return None
+
+    def answer(self, inode: int, pid: int) -> None:
+        """Lost if it does not read."""
+        try:
+            self._control.send(b"%d %d\n" % (inode, pid), _socket.MSG_DONTWAIT)
+        except OSError:
+            return
+
     def ask_summary(self) -> None:
         """The run is over: let it finish."""
         try:
@@ -154,11 +191,11 @@ class Relay:
     def summary(self, timeout_s: float) -> dict[str, Any] | None:
         """What it has to say, or None when it died or does not answer."""
         self._control.settimeout(timeout_s)
-        pieces = []
+        pieces = [self._left]
         try:
             while piece := self._control.recv(1 << 16):
                 pieces.append(piece)
-            summary: dict[str, Any] = plainjson.loads(b"".join(pieces))
+            summary: dict[str, Any] = plainjson.loads(b"".join(pieces).rpartition(b"\n")[2])
         except (OSError, ValueError):
             return None
         return summary

@@ -10,9 +10,11 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from hivebox.network import dns
 from hivebox.network.addresses import Address
+from hivebox.network.callers import Callers
 from hivebox.network.events import DNS, Attempt, Events
 from hivebox.network.loop import READ, Loop, Timer
 from hivebox.network.rules import Rules
@@ -22,6 +24,8 @@ _MOST_NAMES = 4096
 _TTL_S = 60
 _BATCH = 64
 _MOST_STREAMS, _STREAM_IDLE_S = 32, 10.0
+
+Ends = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 class Names:
@@ -49,8 +53,9 @@ class Names:
 class Responder:
     """Answers over UDP and TCP."""
 
-    def __init__(self, loop: Loop, rules: Rules, events: Events, *, ipv6: bool) -> None:
+    def __init__(self, loop: Loop, rules: Rules, events: Events, callers: Callers, *, ipv6: bool) -> None:
         self._loop, self._rules, self._events, self._ipv6 = loop, rules, events, ipv6
+        self._callers = callers
         self._streams: dict[int, _Stream] = {}
         self.names = Names()
 
@@ -59,19 +64,18 @@ class Responder:
         act = self._on_datagrams if protocol == "udp" else self._on_accept
         self._loop.watch(listener.fileno(), READ, lambda _: act(listener))
 
-    def respond(self, message: bytes, protocol: str) -> bytes:
-        """The answer, b"" for what deserves none."""
+    def respond(self, message: bytes, protocol: str, ends: Ends) -> bytes:
+        """The answer, b"" for what deserves none. ``ends`` are the client's and ours."""
         try:
             question = dns.parse_question(message)
         except dns.DnsError as error:
             return b"" if error.rcode is None else dns.refuse(message, error.rcode)
-        attempt = Attempt(DNS, question.name or question.shown, "", 53, protocol)
         if not question.name or not self._rules.knows(question.name):
-            self._events.refuse(attempt, "no rule for this name" if question.name else "not a host name")
+            self._refuse(question, protocol, ends, "no rule for this name" if question.name else "not a host name")
             return dns.answer(question, dns.NXDOMAIN)
         addresses = self.names.give(question.name)
         if addresses is None:
-            self._events.refuse(attempt, f"more than {_MOST_NAMES} names")
+            self._refuse(question, protocol, ends, f"more than {_MOST_NAMES} names")
             return dns.answer(question, dns.REFUSED)
         ipv4, ipv6 = addresses
         if question.kind == dns.A:
@@ -80,11 +84,15 @@ class Responder:
             return dns.answer(question, dns.NOERROR, (ipv6,), _TTL_S)
         return dns.answer(question, dns.NOERROR)  # the name exists, and has nothing of this kind
 
+    def _refuse(self, question: dns.Question, protocol: str, ends: Ends, reason: str) -> None:
+        caller = self._callers.find(protocol, *ends)
+        self._events.refuse(Attempt(DNS, question.name or question.shown, "", 53, protocol, caller=caller), reason)
+
     def _on_datagrams(self, listener: socket.socket) -> None:
         for _ in range(_BATCH):
             try:
                 message, client = listener.recvfrom(4096)
-                answer = self.respond(message, "udp")
+                answer = self.respond(message, "udp", (client, listener.getsockname()))
                 if answer:
                     listener.sendto(answer, client)
             except BlockingIOError:
@@ -94,7 +102,7 @@ class Responder:
 
     def _on_accept(self, listener: socket.socket) -> None:
         try:
-            client, _ = listener.accept()
+            client, peer = listener.accept()
         except OSError:
             return
         if len(self._streams) >= _MOST_STREAMS:
@@ -102,7 +110,7 @@ class Responder:
             return
         client.setblocking(False)
         handle = client.fileno()
-        respond = partial(self.respond, protocol="tcp")
+        respond = partial(self.respond, protocol="tcp", ends=(peer, client.getsockname()))
         self._streams[handle] = _Stream(self._loop, client, respond, lambda: self._streams.pop(handle, None))
 
 

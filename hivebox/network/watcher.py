@@ -65,8 +65,8 @@ class Watcher:
         self._events.unseen(packet.dropped(self._source))
 
 
-def refusal(names: Names, address: Address, port: int, protocol: str) -> tuple[Attempt, str]:
+def refusal(names: Names, address: Address, port: int, protocol: str, caller: int = 0) -> tuple[Attempt, str]:
     """The event of an attempt that no rule covers: by its name, where the address is one that stands for it."""
     name = names.name_of(address)
-    attempt = Attempt(CONNECT, name, "" if name else str(address), port, protocol)
+    attempt = Attempt(CONNECT, name, "" if name else str(address), port, protocol, caller=caller)
     return attempt, "no rule for this port" if name else "no rule for this address"

@@ -65,6 +65,11 @@ class Network(Step):
             self._relay.hand_over()
             self._sandbox_fd = -1
 
+    @property
+    def relay(self) -> Relay | None:
+        """None without rules."""
+        return self._relay
+
     def wait_ready(self) -> Waiting[None]:
         """Until the relay serves. Raises HiveboxError."""
         if not self._relay:

@@ -97,7 +97,7 @@ class PollMeter:
 
     def _sample(self) -> None:
         init = _stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice
-        processes = {pid: fields for pid in _descendants(self._init_pid) if (fields := _stat(pid))}
+        processes = {pid: fields for pid in descendants(self._init_pid) if (fields := _stat(pid))}
         self._count_cpu(init, processes)
         memory = sum(_proportional_set(pid) or int(fields[21]) * _PAGE for pid, fields in processes.items())
         hidden: dict[int, int] = {}
@@ -125,7 +125,8 @@ class PollMeter:
         self._cpu_system_s = max(self._cpu_system_s, system / _TICKS)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Pids of all processes below ``pid``."""
     found: list[int] = []
     queue = [pid]
     while queue:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from hivebox.network.process import Relay
     from hivebox.supervise.orders import Orders
     from hivebox.waiting import Waiting
 else:
@@ -77,6 +78,7 @@ class Supervision:
         self._stderr = Pump(stderr_fd, sinks.stderr_fd, self._budget)
         self._feeder = Feeder(sinks.stdin_fd, stdin_fd) if stdin_fd >= 0 else None
         self._refusals = Refusals(sandbox.notify_fd, self._started, kill_after)
+        self._relay = plan.network.relay
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._stream_fds: dict[int, int] = {}
@@ -118,8 +120,21 @@ class Supervision:
         self._watch(sandbox.init_fd, self._on_init_death)
         if sandbox.notify_fd >= 0:
             self._watch(sandbox.notify_fd, self._on_refusal)
+        if self._relay:
+            self._watch_relay(self._relay)
         for handle, (limit, events) in (self._group.watch() if self._group else {}).items():
             self._watch(handle, lambda limit=limit, handle=handle: self._on_limit(limit, handle), events)  # type: ignore[misc]
+
+    def _watch_relay(self, relay: Relay) -> None:
+        from hivebox.supervise.callers import Callers  # noqa: PLC0415  # only with a network allowlist
+
+        callers = Callers(relay, self._sandbox.init_pid)
+
+        def on_readable() -> None:
+            if not callers.on_readable():
+                self._unwatch(relay.fileno())
+
+        self._watch(relay.fileno(), on_readable)
 
     def _pumps(self) -> tuple[Pump, Pump]:
         return self._stdout, self._stderr

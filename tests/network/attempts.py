@@ -34,10 +34,13 @@ def breached(run: Run) -> bool:
 
 
 @contextmanager
-def attended(world: World, code: str, *rules: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def attended(
+    world: World, code: str, *rules: str, report: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A sandbox that runs meanwhile, and the pid of its relay; it should wait for its stdin, which ends with this."""
     allow = [word for rule in rules for word in ("--allow-net", rule)]
     options = ["run", "-p", PROFILE, "--stdin", "inherit", *allow]
+    options += ["--report", str(report)] if report else []
     command = world.command(*options, "--", "python3", "-c", "import socket, struct, sys, time\n" + code)
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe)

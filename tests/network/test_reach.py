@@ -44,15 +44,6 @@ def test_curl_reaches_the_allowed_host_and_no_other(world: World) -> None:
     assert "to allow it, under network: allow:  - {cidr: 203.0.113.10, ports: [443]}" in run.err
 
 
-def test_the_line_that_is_printed_allows_it(world: World) -> None:
-    profile = world.directory / "printed.yaml"
-    rule = "{host: other.example, ports: [443]}"
-    profile.write_text(f"extends: {PROFILE}\nnetwork:\n  mode: allow\n  allow:\n  - {rule}\n")
-    ca = f"{world.directory}/ca.pem"
-    run = world.run("-p", str(profile), "--ro", ca, "--", "curl", "-sS", "--cacert", ca, "https://other.example/whoami")
-    assert run.out == f"other.example at {OTHER}\n", (run.err, run.network)
-
-
 @pytest.mark.parametrize(("name", "address"), [("four.example", WEB), ("six.example", WEB6), ("halfdead.example", WEB)])
 def test_both_families_outside_whatever_the_one_inside(world: World, name: str, address: str) -> None:
     """Inside, every name has an address of both; outside, whichever answers is taken (Happy Eyeballs)."""

@@ -154,6 +154,10 @@ class World:
             ended.returncode, ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace"), facts
         )
 
+    @staticmethod
+    def read_report(path: Path) -> dict[str, Any]:
+        return dict(json.loads(path.read_text()))
+
     def wait_for(self, address: str, port: int) -> None:
         """Until something listens there."""
         probe = f"import socket; socket.create_connection(({address!r}, {port}), 1)"
