@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from tests.network.world import DNS, ECHO_PORT, OTHER, PROFILE, SILENT_PORT, UDP_PORT, WEB, WEB6, World
@@ -222,6 +225,23 @@ def test_silent_name_servers_are_given_up(world: World) -> None:
         assert run.out == "ConnectionResetError\nTrue\n", (run.out, run.err)
         (failed,) = run.network["failed"]
         assert any(each in failed["reason"] for each in reason.split("|")), failed
+
+
+def test_answers_that_are_forged_cut_short_or_failures(world: World) -> None:
+    script = str(Path(__file__).parent / "upstream.py")
+    server = world.serve("python3", script, OTHER, WEB, stdout=subprocess.PIPE)
+    assert server.stdout and server.stdout.readline() == b"up\n"
+    world.resolv_conf.write_text(f"nameserver {OTHER}\noptions timeout:2 attempts:1\n")
+    try:
+        code = ECHO + "attempt(echo, 'pypi.example')\nattempt(echo, 'fails.example')"
+        run = world.python(code, f"pypi.example:{ECHO_PORT}", f"fails.example:{ECHO_PORT}")
+    finally:
+        world.resolv_conf.write_text(f"nameserver {DNS}\noptions timeout:1 attempts:1\n")
+        server.kill()
+    assert run.out == "100\nConnectionResetError\n", (run.err, run.network)
+    assert [each["address"] for each in run.network["connections"]] == [WEB]
+    assert [each["reason"] for each in run.network["failed"]] == [f"the name server {OTHER} answers 2"]
+    assert run.report["wall_s"] < 8
 
 
 def test_name_servers_of_the_profile(world: World) -> None:
