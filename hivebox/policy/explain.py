@@ -111,7 +111,7 @@ def _network(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
 
 _LOOKS = {
     "tls": "; the ClientHello must name it",
-    "head": "; the request must be for it",
+    "head": "; each request must be for it",
     "watch": "",
     "nothing": "; NO CHECK that it is meant",
 }

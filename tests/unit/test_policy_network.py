@@ -158,7 +158,7 @@ def test_it_is_explained_with_its_lines(home: Home) -> None:
     facts = [fact for fact in explain(compiled.policy, compiled.origins) if fact.section == "network"]
     texts = {fact.text: fact.origin.rsplit(":", 1)[-1] for fact in facts if fact.verdict == "grants"}
     assert texts["reaches pypi.example at tcp port 443; NO CHECK that it is meant"] == "5"
-    assert texts["reaches *.example.org at tcp port 80; the request must be for it"] == "6"
+    assert texts["reaches *.example.org at tcp port 80; each request must be for it"] == "6"
     assert texts["reaches the address 2001:db8::1 at udp port 53"] == "8"
     assert texts["reaches this host's own loopback at tcp port 5432, as db.internal"] == "9"
     assert texts["look-ups by 192.0.2.53, 2001:db8::53, of names that a rule allows"] == "10"
