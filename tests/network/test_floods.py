@@ -16,12 +16,13 @@ from tests.network.world import (
 def test_a_flood_of_connections_starves_nobody(world: World) -> None:
     """Ten thousand, of which no more than 1024 are held; the clock and an honest connection go on."""
     code = f"""
+address = socket.gethostbyname("six.example")
 start = time.monotonic()
-held, refused = [], 0
+held = []
 for _ in range(10_000):
     client = socket.socket()
     client.setblocking(False)
-    client.connect_ex((ADDRESS, {SILENT_PORT}))
+    client.connect_ex((address, {SILENT_PORT}))
     held.append(client)
     if len(held) > 900:
         held.pop(0).close()
@@ -29,7 +30,7 @@ print("done", time.monotonic() - start < 80)
 held.clear()
 time.sleep(0.5)
 print(tcp("pypi.example", {ECHO_PORT}, b"x"))
-""".replace("ADDRESS", "socket.gethostbyname('six.example')")
+"""
     run = world.python(TRY + code, ALLOWED, f"six.example:{SILENT_PORT}", options=("--timeout", "100s"))
     assert run.out == "done True\nb'x'\n", (run.out, run.err)
 
@@ -72,7 +73,8 @@ sys.stdin.read(1)
     with attended(world, TRY + code, f"pypi.example:{ECHO_PORT},443,80") as (process, relay):
         assert process.stdout and process.stdout.readline() == b"b'x'\n"
         time.sleep(0.5)
-        assert len(os.listdir(f"/proc/{relay}/fd")) < 180  # listeners, and at most 64 pooled pipes
+        if world.is_root:  # others may not look into it
+            assert len(os.listdir(f"/proc/{relay}/fd")) < 180  # listeners, and at most 64 pooled pipes
         assert resident_kib(relay) < 64 << 10
 
 
