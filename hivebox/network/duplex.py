@@ -50,6 +50,8 @@ class Duplex:
         self._loop.watch(self._server.fileno(), 0, self._on_server)
         self._guard(lambda: self.sending.put(first))
         self._update()
+        self._guard(self.sending.move)  # most clients have spoken while the server was being reached
+        self._update()
 
     def on_client(self, events: int) -> None:
         """From the owner's watch."""
