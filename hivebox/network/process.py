@@ -30,7 +30,7 @@ NAME = "hivebox-net"
 _NOBODY = 65534
 _OPEN_FILES = 8192
 _MEMORY_BYTES = 512 << 20
-READY, _LONGEST_LINE = b"r", 32
+READY, _LONGEST_LINE, _LONGEST_SUMMARY = b"r", 32, 16 << 20
 
 
 def run_broker(parent: int, control_fd: int, sandbox_fd: int, run_id: str, values: Network) -> NoReturn:
@@ -156,7 +156,7 @@ class Relay:
             self.sandbox_fd = -1
 
     def fileno(self) -> int:
-        """Readable when it serves, and when it has something to say at the end."""
+        """Readable when it serves, when it asks, and when it has something to say at the end."""
         return self._control.fileno()
 
     def is_ready(self) -> bool:
@@ -188,15 +188,22 @@ class Relay:
         except OSError:
             return  # it died
 
-    def summary(self, timeout_s: float) -> dict[str, Any] | None:
-        """What it has to say, or None when it died or does not answer."""
-        self._control.settimeout(timeout_s)
-        pieces = [self._left]
+    def has_said_all(self) -> bool:
+        """Take what it says, without waiting; True when no more will come."""
         try:
-            while piece := self._control.recv(1 << 16):
-                pieces.append(piece)
-            summary: dict[str, Any] = plainjson.loads(b"".join(pieces).rpartition(b"\n")[2])
-        except (OSError, ValueError):
+            while len(self._left) < _LONGEST_SUMMARY and (piece := self._control.recv(1 << 16, _socket.MSG_DONTWAIT)):
+                self._left += piece
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # it died
+        return True
+
+    def summary(self) -> dict[str, Any] | None:
+        """What it has said at the end, or None when it died before."""
+        try:
+            summary: dict[str, Any] = plainjson.loads(self._left.rpartition(b"\n")[2])
+        except ValueError:
             return None
         return summary
 

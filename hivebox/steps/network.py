@@ -6,6 +6,7 @@ from __future__ import annotations
 import _socket
 import fcntl
 import struct
+import time
 
 from hivebox.errors import HiveboxError
 from hivebox.policy.model import Network as Values
@@ -88,8 +89,10 @@ class Network(Step):
             return None
         lost = {"error": "the relay died, or did not answer: what happened on the network is not known"}
         self._relay.ask_summary()
-        yield Wait(self._relay.fileno(), _FINISH_S)
-        return self._relay.summary(_FINISH_S) or lost
+        deadline = time.monotonic() + _FINISH_S
+        while not self._relay.has_said_all() and time.monotonic() < deadline:
+            yield Wait(self._relay.fileno(), max(deadline - time.monotonic(), 0.0))
+        return self._relay.summary() or lost
 
     def release(self) -> None:
         if self._relay:
