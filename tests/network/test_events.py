@@ -21,7 +21,9 @@ def attempt(act, *arguments):
         return act(*arguments)
     except OSError:
         pass
-attempt(socket.create_connection, ("pypi.example", {ECHO_PORT}))
+with socket.create_connection(("pypi.example", {ECHO_PORT})) as client:
+    client.sendall(b"x")
+    client.recv(1)
 attempt(socket.create_connection, ("dead.example", {ECHO_PORT}))
 attempt(socket.create_connection, ("{OTHER}", {ECHO_PORT}))
 attempt(socket.create_connection, ("{OTHER}", 9))
@@ -136,7 +138,9 @@ for number in range(300):
     except OSError:
         pass
 for number in range(300):
-    socket.create_connection(("pypi.example", {ECHO_PORT})).close()
+    with socket.create_connection(("pypi.example", {ECHO_PORT})) as client:
+        client.sendall(b"x")
+        client.recv(1)  # otherwise the run may end before the relay has come to it
 """
     run = world.python(code, ALLOWED)
     network = run.network
