@@ -48,10 +48,13 @@ class Duplex:
         for end in (self._client, self._server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._loop.watch(self._server.fileno(), 0, self._on_server)
-        self._guard(lambda: self.sending.put(first))
+        self._follow_inspector()
+        self._guard(lambda: self._begin(first))
         self._update()
-        self._guard(self.sending.move)  # most clients have spoken while the server was being reached
-        self._update()
+
+    def _begin(self, first: bytes) -> None:
+        self.sending.put(first)
+        self.sending.move()  # most clients have spoken while the server was being reached
 
     def on_client(self, events: int) -> None:
         """From the owner's watch."""
@@ -89,21 +92,32 @@ class Duplex:
         except OSError as error:
             self._owner.end(reason_of(error))
 
+    def _look(self, data: bytes) -> bytes:
+        """What of the client's words may pass."""
+        passed = self._inspector.from_client(data) if self._inspector else data
+        self._follow_inspector()
+        return passed
+
     def _listen(self, data: bytes) -> bytes:
-        """The server's words let the client's go on, or not."""
-        if self._inspector:
-            self.sending.put(self._inspector.from_server(data))
+        """The server's words pass, and let the client's go on, or not."""
+        released = self._inspector.from_server(data) if self._inspector else b""
+        self._follow_inspector()
+        self.sending.put(released)
         return data
+
+    def _follow_inspector(self) -> None:
+        """After each of its decisions, before another byte is read."""
+        inspector = self._inspector
+        if inspector:
+            self.sending.look = self._look if inspector.looks else None
+            self.receiving.look = self._listen if inspector.listens else None
+            self.sending.held = inspector.awaits
 
     def _update(self) -> None:
         """Wait for what can be done next, or end."""
         if self._closed:
             return
-        sending, receiving, inspector = self.sending, self.receiving, self._inspector
-        if inspector:
-            sending.look = inspector.from_client if inspector.looks else None
-            receiving.look = self._listen if inspector.listens else None
-            sending.held = inspector.awaits
+        sending, receiving = self.sending, self.receiving
         if sending.exhausted or receiving.exhausted:
             self._owner.refuse(CONNECT, f"max_bytes of {self._budget.most} reached")
         elif sending.done and receiving.done:
