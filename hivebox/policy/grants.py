@@ -42,13 +42,13 @@ def mount_mistake(mount: Mount) -> str:
         return f"{mount.source} holds the host's processes or devices, which are a way out of the sandbox"
     if mount.dest in _OWN or any(is_within(mount.dest, directory) for directory in _KERNEL):
         return f"{mount.dest} is the sandbox's own and cannot be mounted over"
-    for private in _private(mount.mode):
+    for private in private_dirs(mount.mode):
         if is_within(private, mount.source) or is_within(mount.source, private):
             return f"{mount.source} holds {private}, where hivebox keeps its keys, records and rules"
     return ""
 
 
-def _private(mode: str) -> tuple[str, ...]:
+def private_dirs(mode: str) -> tuple[str, ...]:
     """Never visible: the signing key and the ledger. Never writable: what says what the next run may do."""
     private = (state_dir(), *(config_dirs() if mode == "read_write" else ()))
     return tuple(dict.fromkeys(os.path.realpath(path) for path in private))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hivebox.errors import HiveboxError, errno_text
+from hivebox.policy.grants import is_within, private_dirs
 
 RELOCATED_ETC = "/usr/share/hivebox/etc"
 _SYSTEM_DIRS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -31,11 +32,7 @@ class Entry(NamedTuple):
 
 
 def _place(path: str) -> str:
-    return RELOCATED_ETC + path.removeprefix("/etc") if _is_below(path, "/etc") else path
-
-
-def _is_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
+    return RELOCATED_ETC + path.removeprefix("/etc") if is_within(path, "/etc") else path
 
 
 def keep_all(_path: str) -> bool:
@@ -48,11 +45,15 @@ class Inventory:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self._roots: set[str] = set()
+        self._private = private_dirs("read_only")
 
     def __contains__(self, path: str) -> bool:
         return _place(path) in self.entries
 
     def _put(self, path: str, entry: Entry) -> None:
+        if entry.kind == FILE and any(is_within(entry.source, directory) for directory in self._private):
+            why = f"{entry.source} is where hivebox keeps its keys and records"
+            raise HiveboxError("cannot have that in a root filesystem", why, "use an interpreter or file elsewhere")
         placed = _place(path)
         parent = os.path.dirname(placed)
         while parent not in self.entries and parent != "/":
@@ -61,7 +62,7 @@ class Inventory:
         self.entries[placed] = entry
 
     def _put_link(self, link: str, target: str) -> None:
-        if _is_below(link, "/etc"):  # a relative target would mean something else at the relocated place
+        if is_within(link, "/etc"):  # a relative target would mean something else at the relocated place
             target = os.path.normpath(os.path.join(os.path.dirname(link), target))
         self._put(link, Entry(LINK, target))
 
@@ -152,7 +153,7 @@ class Inventory:
         top = path.split("/")[1]
         if top in _SYSTEM_DIRS:
             return "/" + top
-        holders = [root for root in self._roots if _is_below(path, root)]
+        holders = [root for root in self._roots if is_within(path, root)]
         unit = min(holders, key=len, default=os.path.dirname(path))
         if top in _NO_UNITS or unit == "/":
             raise HiveboxError(
@@ -165,7 +166,7 @@ class Inventory:
     def mounts(self) -> tuple[str, ...]:
         """The directories to mount, none inside another."""
         units = {self._unit_of(path) for path, entry in self.entries.items() if entry.kind not in (DIR, LINK)}
-        return tuple(sorted(u for u in units if not any(u != other and _is_below(u, other) for other in units)))
+        return tuple(sorted(u for u in units if not any(u != other and is_within(u, other) for other in units)))
 
     def symlinks(self) -> tuple[tuple[str, str], ...]:
         """(path, target) of the links outside of every mount, and those that stand in for the relocated /etc."""
@@ -173,8 +174,8 @@ class Inventory:
         outside = {
             (path, entry.source)
             for path, entry in self.entries.items()
-            if entry.kind == LINK and not any(_is_below(path, unit) for unit in mounts)
+            if entry.kind == LINK and not any(is_within(path, unit) for unit in mounts)
         }
         depth = RELOCATED_ETC.count("/") + 1
-        relocated = {p for p in self.entries if _is_below(p, RELOCATED_ETC) and p.count("/") == depth}
+        relocated = {p for p in self.entries if is_within(p, RELOCATED_ETC) and p.count("/") == depth}
         return tuple(sorted(outside | {("/etc" + path.removeprefix(RELOCATED_ETC), path) for path in relocated}))

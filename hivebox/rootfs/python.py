@@ -8,14 +8,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hivebox.errors import HiveboxError, from_os_error
+from hivebox.policy.grants import is_within
 from hivebox.rootfs import bytecode
 from hivebox.rootfs.closure import Closure, read_elf
 from hivebox.rootfs.elf import Elf, UnusableElfError
+from hivebox.rootfs.hostfile import read_small
 from hivebox.rootfs.inventory import Inventory
 
 _MAIN = b"\0Py_BytesMain\0"  # every CPython since 3.8 has this symbol, its own or from libpython
 _VENV_PARTS = ("bin", "lib", "lib64", "share")
 _DEBIAN_PACKAGES = ("/usr/lib/python3/dist-packages", "/usr/local/lib/python{version}/dist-packages")
+_LANDMARK = "os.py"
 _LARGEST_CFG = 1 << 16
 
 
@@ -67,11 +70,10 @@ def _venv_config(executable: str) -> tuple[str, dict[str, str]]:
     """(directory, keys of its pyvenv.cfg), or ("", {}). The unresolved path counts, as for Python itself."""
     directory = os.path.dirname(executable)
     for candidate in (directory, os.path.dirname(directory)):
-        path = os.path.join(candidate, "pyvenv.cfg")
-        if os.path.islink(path) or not os.path.isfile(path):  # a link to a secret must not be copied as this file
+        try:
+            text = os.fsdecode(read_small(os.path.join(candidate, "pyvenv.cfg"), _LARGEST_CFG))
+        except OSError:  # absent; or a link, and a secret must not be copied as this file
             continue
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read(_LARGEST_CFG)
         pairs = (line.partition("=") for line in text.splitlines())
         config = {key.strip().lower(): value.strip() for key, _, value in pairs}
         if os.path.isabs(config.get("home", "")):
@@ -88,12 +90,14 @@ def _versions(executable: str, program: Elf, config: dict[str, str]) -> list[str
 
 
 def _search_up(directory: str, versions: list[str]) -> tuple[str, str] | None:
-    """(version, standard library) by the landmark os.py, in ``directory`` or above."""
+    """(version, canonical standard library) by the landmark os.py, in ``directory`` or above. A link that leads out of
+    there is none: a checkout from elsewhere must not say that ~/.ssh is the library of its Python."""
+    directory = os.path.realpath(directory)
     while True:
         for lib in ("lib", "lib64"):
             for version in versions or _versions_in(os.path.join(directory, lib)):
-                stdlib = os.path.join(directory, lib, "python" + version)
-                if os.path.isfile(os.path.join(stdlib, "os.py")):
+                stdlib = os.path.realpath(os.path.join(directory, lib, "python" + version))
+                if is_within(stdlib, directory) and os.path.isfile(os.path.join(stdlib, _LANDMARK)):
                     return version, stdlib
         if directory == "/":
             return None
@@ -112,20 +116,34 @@ def find(executable: str) -> Python:
     venv, config = _venv_config(executable)
     home = config.get("home") or os.path.dirname(executable)
     versions = _versions(executable, program, config)
-    for start in (home, os.path.realpath(home), os.path.dirname(os.path.realpath(executable))):
+    for start in (home, os.path.dirname(os.path.realpath(executable))):
         found = _search_up(start, versions)
         if found is not None:
             system = config.get("include-system-site-packages", "").lower() == "true"
-            return Python(executable, home, found[0], os.path.realpath(found[1]), venv, system)
+            return Python(executable, home, *found, venv, system)
     raise _not_python(executable, f"no standard library lib/python{versions[0] if versions else '3.X'} above {home}")
 
 
 def _package_dirs(python: Python) -> list[str]:
-    """Where packages for the base interpreter are, as its site module would find them."""
-    directories = [os.path.join(python.stdlib, name) for name in ("site-packages", "dist-packages")]
+    """Where packages for the base interpreter are, as its site module would find them. Canonical. Raises HiveboxError
+    for a directory of its own that is a link out of its prefix: the packages of a Python from elsewhere could be any
+    directory of the caller's."""
+    prefix = os.path.dirname(os.path.dirname(python.stdlib))
+    directories = []
+    for path in filter(os.path.isdir, _own_packages(python)):
+        real = os.path.realpath(path)
+        if not is_within(real, prefix):
+            why = f"{path} leads to {real}, out of {prefix}"
+            raise HiveboxError(f"cannot use the packages of {python.home}", why, "use an environment without them")
+        directories.append(real)
     if python.stdlib.startswith("/usr/lib/"):
-        directories += [pattern.format(version=python.version) for pattern in _DEBIAN_PACKAGES]
-    return [os.path.realpath(path) for path in directories if os.path.isdir(path)]
+        debian = (pattern.format(version=python.version) for pattern in _DEBIAN_PACKAGES)
+        directories += [os.path.realpath(path) for path in debian if os.path.isdir(path)]
+    return directories
+
+
+def _own_packages(python: Python) -> tuple[str, ...]:
+    return tuple(os.path.join(python.stdlib, name) for name in ("site-packages", "dist-packages"))
 
 
 def _add_code(inventory: Inventory, closure: Closure, python: Python, path: str, keep: Callable[[str], bool]) -> None:
@@ -182,13 +200,17 @@ def _add_venv(inventory: Inventory, closure: Closure, python: Python, keep: Call
 def add(inventory: Inventory, closure: Closure, python: Python, keep: Callable[[str], bool], *, packages: bool) -> None:
     """Interpreter, standard library, the packages of its virtual environment, and with ``packages`` also those that are
     installed for the base interpreter."""
-    package_dirs = _package_dirs(python)
+    own_packages = _own_packages(python)
     _add_executables(inventory, closure, python)
-    _add_code(inventory, closure, python, python.stdlib, lambda path: path not in package_dirs and keep(path))
+    _add_code(inventory, closure, python, python.stdlib, lambda path: path not in own_packages and keep(path))
+    inventory.add_exact(os.path.join(python.stdlib, _LANDMARK))  # what became a link since has none, and the build ends
     prefix = os.path.dirname(os.path.dirname(python.stdlib))
     inventory.add_root(prefix)
     if packages:
-        for directory in package_dirs:
+        for path in _own_packages(python):
+            if os.path.islink(path):
+                inventory.add_link(path, os.readlink(path))
+        for directory in _package_dirs(python):
             _add_code(inventory, closure, python, directory, keep)
     if python.venv:
         _add_venv(inventory, closure, python, keep)

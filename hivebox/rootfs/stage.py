@@ -10,9 +10,9 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from hivebox.errors import HiveboxError, errno_text
-from hivebox.kernel import mount
 from hivebox.kernel.write import write_all
 from hivebox.rootfs import bytecode
+from hivebox.rootfs.hostfile import opened
 from hivebox.rootfs.inventory import BYTECODE, DATA, DIR, LINK, Entry, Inventory
 
 if TYPE_CHECKING:
@@ -74,17 +74,10 @@ def _copy_content(source_fd: int, target_fd: int) -> None:
 
 
 def _copy_file(source: str, target_fd: int) -> int:
-    """The mode for the copy. No component of ``source`` may have become a link since it was listed: else its owner
-    could make a builder with more rights copy a file of somebody else."""
-    source_fd = mount.open_no_symlinks(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        status = os.fstat(source_fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file any more", source)
+    """The mode for the copy."""
+    with opened(source) as source_fd:
         _copy_content(source_fd, target_fd)
-    finally:
-        os.close(source_fd)
-    return 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+        return 0o755 if os.fstat(source_fd).st_mode & stat.S_IXUSR else 0o644
 
 
 def _make(entry: Entry, target: str) -> tuple[str, int, int, str] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from hivebox.errors import HiveboxError
-from hivebox.rootfs import bytecode, store, trees
+from hivebox.rootfs import bytecode, python, store, trees
 from hivebox.rootfs.build import build
 from hivebox.rootfs.store import Tree
 
@@ -248,6 +248,72 @@ class TestUntrustedEnvironment:
         (venv / "pyvenv.cfg").write_text(f"home = {tmp_path / 'home'}\n")
         with pytest.raises(HiveboxError, match="no ELF program"):
             build("python", str(venv / "bin/python"))
+
+    @pytest.fixture
+    def base(self, tmp_path, venv) -> Path:
+        """The repository brings the environment's Python, too, and its packages are wanted."""
+        base = tmp_path / "repository/base"
+        (base / "bin").mkdir(parents=True)
+        shutil.copy(store.default_interpreter(), base / "bin/python3")
+        (venv / "bin/python").unlink()
+        (venv / "bin/python").symlink_to(base / "bin/python3")
+        version = sys.version_info
+        (base / "lib" / f"python{version[0]}.{version[1]}").mkdir(parents=True)
+        (venv / "pyvenv.cfg").write_text(
+            f"home = {base}/bin\ninclude-system-site-packages = true\nversion = {version[0]}.{version[1]}\n"
+        )
+        return base
+
+    def test_packages_of_the_base_that_are_a_link_out_of_it_are_refused(self, tmp_path, venv, base):
+        (stdlib,) = base.glob("lib/python3.*")
+        (stdlib / "os.py").touch()
+        for name in ("site-packages", "dist-packages"):
+            (stdlib / name).symlink_to("../../../../private")
+            (tmp_path / "private").mkdir(exist_ok=True)
+            (tmp_path / "private/key").write_text("HIVE-SECRET-7c1")
+            with pytest.raises(HiveboxError, match="cannot use the packages of"):
+                build("python", str(venv / "bin/python"))
+            (stdlib / name).unlink()
+        (base / "packages").mkdir()
+        (base / "packages/in_base.py").write_text("value = 1\n")
+        (stdlib / "site-packages").symlink_to("../../packages")
+        tree = build("python", str(venv / "bin/python"))
+        assert os.path.isfile(f"{tree.path}{base}/packages/in_base.py")
+        assert os.path.isfile(f"{tree.path}{stdlib}/site-packages/in_base.py")  # and a Python inside finds them
+
+    def test_a_standard_library_that_is_a_link_out_of_the_base_is_none(self, tmp_path, venv, base):
+        (stdlib,) = base.glob("lib/python3.*")
+        (tmp_path / "private").mkdir()
+        (tmp_path / "private/os.py").write_text("key = 'HIVE-SECRET-7c1'\n")
+        stdlib.rmdir()
+        stdlib.symlink_to("../../../private")
+        assert self.secrets_in(build("python", str(venv / "bin/python"))) == []  # the host's own is found, above it
+
+    def test_what_became_a_link_after_it_was_found_is_no_standard_library(self, venv, base, monkeypatch):
+        (stdlib,) = base.glob("lib/python3.*")
+        (stdlib / "os.py").touch()
+        find = python.find
+
+        def find_and_swap(executable: str) -> python.Python:
+            found = find(executable)
+            (stdlib / "os.py").unlink()
+            return found
+
+        monkeypatch.setattr(python, "find", find_and_swap)
+        with pytest.raises(HiveboxError, match=r"os\.py"):
+            build("python", str(venv / "bin/python"))
+
+    def test_nothing_of_the_state_directory_is_taken(self, tmp_path, venv, monkeypatch):
+        """Wherever the environment lies."""
+        monkeypatch.setenv("HIVEBOX_STATE", str(venv / "lib"))
+        (venv / "lib").chmod(0o700)
+        with pytest.raises(HiveboxError, match="where hivebox keeps its keys"):
+            build("python", str(venv / "bin/python"))
+
+    def test_a_configuration_that_is_a_fifo_does_not_count(self, venv):
+        (venv / "pyvenv.cfg").unlink()
+        os.mkfifo(venv / "pyvenv.cfg")
+        assert build("python", str(venv / "bin/python")).interpreter == str(venv / "bin/python")
 
     @pytest.mark.parametrize("place", ["site-packages/evil.so", "bin/python"])
     def test_a_dynamic_linker_that_is_a_secret_is_not_taken(self, venv, place):
