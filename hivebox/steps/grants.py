@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from hivebox.errors import HiveboxError
-from hivebox.kernel import mount
-from hivebox.kernel.cgroup import read_all
-from hivebox.policy.grants import is_within
+from hivebox.kernel import mount, mountinfo
+from hivebox.kernel.mountinfo import Mounted, Place, existing_place, place
+from hivebox.policy.grants import is_within, private_dirs
 from hivebox.policy.model import Mount
 from hivebox.steps.identity import Identity
 from hivebox.steps.rootfs import bind, open_target
@@ -19,30 +19,49 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    Private = tuple[tuple[str, tuple[Place, ...]], ...]  # a directory and every place that is in it
+
 # Through any of these the kernel itself can be spoken to: /proc/PID/root of a host process is the host.
 _KERNEL_FILESYSTEMS = frozenset(
     ("proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "bpf", "devpts", "configfs", "efivarfs")
 )
 
 
-def _refuse_kernel_filesystems(path: str) -> None:
-    """A chroot or container directory may have them mounted below, where no check of its name would look."""
-    holder = ("", "")
-    for line in read_all("/proc/self/mountinfo").splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode().decode("unicode_escape")
-        kind = rest.split()[0]
-        if is_within(path, point) and len(point) >= len(holder[0]):
-            holder = (point, kind)
-        elif kind in _KERNEL_FILESYSTEMS and is_within(point, path):
-            raise _kernel_filesystem(path, point, kind)
-    if holder[1] in _KERNEL_FILESYSTEMS:
-        raise _kernel_filesystem(path, *holder)
+def _refuse_by_mount(grant: Mount, source: Source, mounts: tuple[Mounted, ...], private: Private) -> None:
+    """What no check of a name sees: file systems of the kernel and other names of hivebox's own files (bind mounts,
+    disks mounted twice), at the path or mounted below it, as in a chroot or container directory."""
+    holder = source.holder(mounts)
+    if holder is None:
+        raise HiveboxError(f"cannot grant {grant.source}", "it is on no mount of this namespace", "mount it here")
+    below = tuple(mounted for mounted in mounts if is_within(mounted.point, grant.source) and mounted != holder)
+    for mounted in (holder, *below):
+        if mounted.kind in _KERNEL_FILESYSTEMS:
+            why = f"{mounted.point} is a {mounted.kind} file system: a way to the kernel and the host's processes"
+            raise HiveboxError(f"cannot grant {grant.source}", why, "grant a directory without it")
+    places = (place(holder, grant.source), *(Place(mounted.device, mounted.root) for mounted in below))
+    for directory, its_places in private:
+        if _overlap(places, its_places):
+            why = f"{directory}, where hivebox keeps its keys, records, rules or code, is there under another name"
+            raise HiveboxError(f"cannot grant {grant.source}", why, "grant less: findmnt shows what is mounted where")
 
 
-def _kernel_filesystem(path: str, point: str, kind: str) -> HiveboxError:
-    why = f"{point} is a {kind} file system: a way to the kernel and the host's processes"
-    return HiveboxError(f"cannot grant {path}", why, "grant a directory without it")
+def _private(mode: str, mounts: tuple[Mounted, ...]) -> Private:
+    return tuple((directory, _places(directory, mounts)) for directory in private_dirs(mode))
+
+
+def _places(directory: str, mounts: tuple[Mounted, ...]) -> tuple[Place, ...]:
+    """Of the directory and of what is mounted below it."""
+    own = existing_place(mounts, directory)
+    below = (Place(mounted.device, mounted.root) for mounted in mounts if is_within(mounted.point, directory))
+    return (*((own,) if own else ()), *below)
+
+
+def _overlap(some: tuple[Place, ...], others: tuple[Place, ...]) -> bool:
+    return any(
+        one.device == other.device and (is_within(one.path, other.path) or is_within(other.path, one.path))
+        for one in some
+        for other in others
+    )
 
 
 class Grants(Step):
@@ -62,9 +81,11 @@ class Grants(Step):
         return {"mounts": [grant._asdict() for grant in self._mounts]}
 
     def prepare(self) -> None:
+        mounts = mountinfo.read() if self._mounts else ()
+        private = {mode: _private(mode, mounts) for mode in {grant.mode for grant in self._mounts}}
         for grant, source in zip(self._mounts, self._sources, strict=True):
             source.prepare()
-            _refuse_kernel_filesystems(grant.source)
+            _refuse_by_mount(grant, source, mounts, private[grant.mode])
             if grant.mode == "overlay" and not source.is_dir:
                 raise HiveboxError(f"cannot overlay {grant.source}", "it is not a directory", "use --ro or --rw")
 

@@ -6,7 +6,8 @@ import os
 import stat
 
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.kernel import mount, process
+from hivebox.kernel import mount, mountinfo, process
+from hivebox.kernel.mountinfo import Mounted
 from hivebox.steps.identity import Identity
 
 READ_ONLY = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
@@ -67,6 +68,10 @@ class Source:
             self._mount_fd = self._detach(self._path_fd)
             if self._wants_map:
                 self._map_owner(status)
+
+    def holder(self, mounts: tuple[Mounted, ...]) -> Mounted | None:
+        """The mount that the path lies on, after ``prepare``."""
+        return mountinfo.holder(mounts, self._path_fd)
 
     def _detach(self, path_fd: int) -> int:
         mount_fd = mount.open_tree(path_fd)

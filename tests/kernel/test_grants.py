@@ -177,21 +177,60 @@ def test_kernel_file_systems_are_never_granted(runner: Runner, source: str) -> N
         shell(runner, "true", granting("read_only", Path(os.path.realpath(source)), "/data"))
 
 
-@pytest.mark.root
-def test_nor_a_directory_that_has_one_below_it(scratch: Path) -> None:
-    (scratch / "chroot/proc").mkdir(parents=True)
+def grant_after(setup: str, source: str, mode: str = "read_only") -> str:
+    """What a run says that is granted ``source``, in a mount namespace where ``setup`` was done: why it was refused, or
+    what the sandbox has there."""
     code = (
-        "import sys; sys.path[:0] = ['.']; from pathlib import Path; from tests.harness import *\n"
+        "import sys; sys.path[:0] = ['.']; from tests.harness import *\n"
         "from hivebox.policy.model import *\n"
-        "grant = Filesystem(mounts=(Mount(sys.argv[1], '/c', 'read_only'),))\n"
-        "try: Runner().command('true', policy=policy(filesystem=grant))\n"
+        "grant = Filesystem(mounts=(Mount(sys.argv[1], '/data', sys.argv[2]),))\n"
+        "try: print(Runner().command('ls', '/data', policy=policy(filesystem=grant)).stdout.decode())\n"
         "except HiveboxError as error: print(error.why)\n"
     )
-    mount = f'mount -t proc proc {scratch}/chroot/proc && exec {sys.executable} -c "$0" {scratch}/chroot'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", mount, code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "proc file system" in done.stdout, done.stderr
+    command = ["unshare", "--mount", "sh", "-c", f'{setup}\nexec "$@"', "sh", sys.executable, "-c", code, source, mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert not done.stderr
+    return done.stdout
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["chroot", "chroot é", "back\\slash"])
+def test_nor_a_directory_that_has_one_below_it(scratch: Path, name: str) -> None:
+    (scratch / name / "proc").mkdir(parents=True)
+    assert "proc file system" in grant_after(f"mount -t proc proc '{scratch}/{name}/proc'", str(scratch / name))
+
+
+@pytest.mark.root
+def test_a_mount_whose_name_is_no_text_hinders_nobody(data: Path) -> None:
+    setup = f'd={data.parent}/$(printf \'a\\377b\'); mkdir "$d"; mount -t tmpfs none "$d"'
+    assert grant_after(setup, str(data)) == "file\nsub\n\n"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", ["read_only", "read_write", "overlay"])
+@pytest.mark.parametrize("granted", ["alias", "alias/state", "alias/state/keys", "above"])
+def test_the_key_is_not_granted_under_another_mounts_name(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, granted: str, mode: str
+) -> None:
+    """As a container's or a chroot's view of the host has it."""
+    (scratch / "disk/state/keys").mkdir(parents=True)
+    (scratch / "disk/state").chmod(0o700)
+    (scratch / "alias").mkdir()
+    (scratch / "above/below").mkdir(parents=True)
+    monkeypatch.setenv("HIVEBOX_STATE", str(scratch / "disk/state"))
+    setup = f"cd {scratch}; mount --bind disk alias; mount --bind disk/state/keys above/below; cd - > /dev/null"
+    assert "is there under another name" in grant_after(setup, str(scratch / granted), mode)
+    assert grant_after("", str(scratch / granted.replace("alias", "above")).split("/state")[0]) == "below\n\n"
+
+
+@pytest.mark.root
+def test_nor_when_it_is_on_a_disk_of_its_own(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (scratch / "state/keys").mkdir(parents=True)
+    (scratch / "state").chmod(0o700)
+    (scratch / "alias").mkdir()
+    monkeypatch.setenv("HIVEBOX_STATE", str(scratch / "state"))
+    setup = f"mount -t tmpfs -o mode=700 none {scratch}/state/keys; mount --bind {scratch}/state/keys {scratch}/alias"
+    assert "is there under another name" in grant_after(setup, str(scratch / "alias"))
 
 
 _REDIRECT = """

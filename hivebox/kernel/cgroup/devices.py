@@ -10,30 +10,25 @@ from __future__ import annotations
 import os
 
 from hivebox.errors import HiveboxError
+from hivebox.kernel import mountinfo
 from hivebox.kernel.cgroup import read_all
 
 
 def disks(paths: tuple[str, ...]) -> tuple[str, ...]:
     """Of every path and of what is mounted below it, which a grant of it includes. Raises HiveboxError, OSError."""
-    mounts = _mounts()
+    mounts = mountinfo.read()
     found: dict[str, None] = {}
     for path in paths:
         found[_disk(path, os.stat(path).st_dev)] = None
-        for point, device, kind in mounts:
-            if point.startswith(path.rstrip("/") + "/"):
-                found[_disk(point, device, kind)] = None
+        for mounted in mounts:
+            if mounted.point.startswith(path.rstrip("/") + "/"):
+                found[_disk(mounted.point, _number(mounted), mounted.kind)] = None
     return tuple(found)
 
 
-def _mounts() -> list[tuple[str, int, str]]:
-    """(mount point, device, file system)."""
-    mounts = []
-    for line in read_all("/proc/self/mountinfo").splitlines():
-        fields, _, rest = line.partition(" - ")
-        _, _, number, _, point = fields.split()[:5]
-        major, minor = number.split(":")
-        mounts.append((point.encode().decode("unicode_escape"), os.makedev(int(major), int(minor)), rest.split()[0]))
-    return mounts
+def _number(mounted: mountinfo.Mounted) -> int:
+    major, minor = mounted.device.split(":")
+    return os.makedev(int(major), int(minor))
 
 
 def _disk(path: str, device: int, kind: str = "") -> str:
@@ -41,7 +36,7 @@ def _disk(path: str, device: int, kind: str = "") -> str:
     number = f"{os.major(device)}:{os.minor(device)}"
     entry = f"/sys/dev/block/{number}"
     if not os.path.exists(entry):
-        kind = kind or next((kind for _, other, kind in reversed(_mounts()) if other == device), "unknown")
+        kind = kind or next((each.kind for each in reversed(mountinfo.read()) if _number(each) == device), "unknown")
         raise HiveboxError(
             f"cannot limit the disk I/O of {path}",
             f"its file system ({kind}, device {number}) is on no disk of its own, so there is nothing to limit it by",
