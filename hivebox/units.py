@@ -66,9 +66,9 @@ def parse_duration(value: str | int | float) -> float:
 
 def format_size(size_bytes: int) -> str:
     """``268435456`` -> ``256 MiB``."""
-    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.4g} {unit}"
+    for shift, unit in ((60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size_bytes >> shift:
+            return f"{size_bytes / (1 << shift):.4g} {unit}"
     return f"{size_bytes} B"
 
 

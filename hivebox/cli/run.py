@@ -243,14 +243,11 @@ def _write_report(report: Report, report_fd: int) -> None:
 
 
 def _advice(violations: tuple[Violation, ...], policy: Policy) -> list[str]:
-    """The one refusal that comes from what was granted, not from what was left out."""
-    if not any(violation.name in {"socket", "socketpair"} and violation.detail[0] == "0x1" for violation in violations):
+    if not violations:
         return []
-    from hivebox.policy.syscall_filters import unix_sockets  # noqa: PLC0415  # only after a refusal
+    from hivebox.cli.advice import advice  # noqa: PLC0415  # only after a refusal
 
-    if unix_sockets(policy):
-        return []
-    return ["note: no Unix sockets with names where host paths are granted, unless the profile has @unix-sockets"]
+    return advice(violations, policy)
 
 
 def _refused_network(report: Report) -> list[str]:

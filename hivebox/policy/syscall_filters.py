@@ -101,6 +101,12 @@ def _own_limit(argument: int) -> tuple[Conditions, ...]:
 _CLONE_NAMESPACES = 0x7E02_0080  # NEWUSER NEWPID NEWNET NEWIPC NEWUTS NEWCGROUP, NEWNS, NEWTIME
 _CLONE_THREAD = 0x0001_0000 | 0x0000_0800 | 0x0000_0100  # CLONE_THREAD, CLONE_SIGHAND, CLONE_VM
 
+
+def makes_namespaces(clone_flags: int) -> bool:
+    """Whether clone(2) is refused with these flags whatever a profile grants."""
+    return bool(clone_flags & _CLONE_NAMESPACES)
+
+
 _PRCTL = (
     *(1, 2),  # PR_SET_PDEATHSIG, PR_GET
     *(3, 4),  # PR_GET_DUMPABLE, PR_SET: of itself

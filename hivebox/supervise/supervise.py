@@ -230,7 +230,7 @@ class Supervision:
         limits = self._limits
         texts = {
             "memory": f"memory limit of {format_size(limits.memory_bytes)} reached",
-            "pids": f"limit of {limits.pids} processes and threads reached",
+            "pids": f"limit of processes and threads reached: {limits.pids}",
             "cpu_time": f"CPU time limit of {format_duration(limits.cpu_time_s)} reached",
         }
         self._stop(limit, Cause(limit, self._meter.mechanism, texts[limit]))
@@ -276,7 +276,7 @@ class Supervision:
         self._refusals.on_readable()
         if self._refusals.too_many:
             self._unwatch(self._sandbox.notify_fd)
-            text = f"{self._refusals.total} system calls were refused"
+            text = f"too many refused system calls: {self._refusals.total}"
             self._stop("killed_by_policy", Cause("syscalls", "seccomp", text))
             self._kill()  # also when it was being ended for another reason, at its leisure
 
@@ -361,7 +361,8 @@ class Supervision:
             return "killed_by_policy"
         if signal_number == signal.SIGXFSZ:
             size = format_size(self._limits.file_size_bytes)
-            self._cause = Cause("file_size", "rlimit", f"file size limit of {size} reached")
+            text = f"file size limit of {size} reached, or SIGXFSZ was sent by the script itself"
+            self._cause = Cause("file_size", "rlimit", text)
         if signal_number == signal.SIGXCPU and used_s >= self._limits.cpu_time_s:
             self._cause = Cause("cpu_time", "rlimit", f"CPU time limit of {self._limits.cpu_time_s:g} s reached")
             return "cpu_time"

@@ -119,6 +119,35 @@ def test_remarks_name_limit_and_refusal(hivebox) -> None:
     assert hivebox("run", "-q", "--timeout", "0.3", "--", "sleep", "9").stderr == b""
 
 
+def test_a_refused_fork_is_followed_by_the_profile_that_grants_it(hivebox) -> None:
+    code = "import os, subprocess\ntry: subprocess.run(['ls'])\nexcept OSError: os.fork()"
+    notes = [line for line in hivebox("run", "--", "python3", "-c", code).stderr.splitlines() if b"note:" in line]
+    assert notes == [b"hivebox: note: vfork, clone: granted by @process (-p python has it)"]
+
+
+def test_no_group_is_named_for_what_none_grants(hivebox) -> None:
+    code = "import ctypes; l = ctypes.CDLL(None); l.syscall(56, 0x10000000, 0, 0, 0, 0); l.syscall(165, 0)"
+    done = hivebox("run", "--", "python3", "-c", code)
+    assert b"refused: clone(0x10000000" in done.stderr and b"refused: mount(" in done.stderr
+    assert b"note:" not in done.stderr
+
+
+def test_a_signal_that_the_script_sent_itself_is_not_taken_for_a_limit(hivebox) -> None:
+    for number, words in (
+        (25, b"SIGXFSZ was sent by the script itself"),
+        (31, b"SIGSYS was sent by the script itself"),
+    ):
+        code = f"import os, signal; signal.signal({number}, 0); os.kill(os.getpid(), {number})"
+        assert words in hivebox("run", "--", "python3", "-c", code).stderr
+
+
+def test_limits_are_named_whatever_their_size(hivebox) -> None:
+    code = "import threading; threading.Thread(target=print).start()"
+    done = hivebox("run", "--pids", "1", "--", "python3", "-c", code)
+    assert b"limit of processes and threads reached: 1 (" in done.stderr
+    assert b"from 1 MiB to 4 EiB" in hivebox("run", "--memory", "1", "--", "true").stderr
+
+
 def test_a_dry_run_shows_the_plan_and_starts_nothing(hivebox, script, scratch: Path) -> None:
     path = script("print(1)", "never-run.py")
     done = hivebox("run", "--dry-run", "--memory", "100M", path)
