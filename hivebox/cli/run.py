@@ -250,6 +250,16 @@ def _advice(violations: tuple[Violation, ...], policy: Policy) -> list[str]:
     return advice(violations, policy)
 
 
+def _telling(violations: tuple[Violation, ...]) -> list[Violation]:
+    """At most five, of as many different calls as there are."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for violation in violations:
+        seen[violation.name] = seen.get(violation.name, 0) + 1
+        ranked.append((seen[violation.name], violation))
+    return [violation for _, violation in sorted(ranked, key=lambda pair: pair[0])[:5]]
+
+
 def _refused_network(report: Report) -> list[str]:
     """Each refusal, and for a name the line of a profile that would allow it."""
     if not report.ending.network:
@@ -269,7 +279,7 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
         )
         head = "lost" if ending.cause.control == "streams" else "stopped"
         lines.append(f"{head}: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
-    for violation in ending.violations[:5]:
+    for violation in _telling(ending.violations):
         times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
     lines += _advice(ending.violations, policy)
