@@ -36,8 +36,8 @@ _NAMES = (
     sched_setaffinity sched_getaffinity setpriority msync io_submit io_cancel ioprio_set tgkill inotify_add_watch
     mkdirat futimesat unlinkat symlinkat fchmodat faccessat get_robust_list init_module signalfd readahead
     getcpu getrandom finit_module bpf seccomp sched_setattr open_by_handle_at mlock2 close_range landlock_create_ruleset
-    listxattr llistxattr flistxattr getdents64 dup3 timer_create mq_getsetattr mseal map_shadow_stack lookup_dcookie sysfs fspick
-    open_tree pidfd_getfd modify_ldt set_mempolicy fsmount membarrier lsm_list_modules
+    listxattr llistxattr flistxattr getdents64 dup3 timer_create mq_getsetattr mseal map_shadow_stack lookup_dcookie sysfs
+    fspick open_tree pidfd_getfd modify_ldt set_mempolicy fsmount membarrier lsm_list_modules
     """,
     """
     pread64 pwrite64 rt_sigaction rt_sigprocmask rt_sigtimedwait sendfile socketpair wait4 semctl msgsnd ptrace quotactl
