@@ -43,6 +43,8 @@ class Decoder:
             value, end = self._scan(text, start)
         except StopIteration as error:
             raise ValueError(f"no JSON value at character {error.value}") from None
+        except SystemError:  # Python 3.11: the scanner's own error is a class of json.decoder, which nobody imported
+            raise ValueError("malformed JSON") from None
         if text[end:].strip(_BLANKS):
             raise ValueError(f"more than one JSON value, from character {end}")
         return value
@@ -53,7 +55,10 @@ _decoder = Decoder()
 
 def loads(data: bytes) -> Any:
     """UTF-8 text of one JSON value. Raises ValueError."""
-    return _decoder.decode(data.decode())
+    try:
+        return _decoder.decode(data.decode())
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _no_form(value: object) -> object:
