@@ -12,6 +12,10 @@ from hivebox.frozen import Frozen
 NAME = "settings.json"
 
 
+class SettingsError(HiveboxError):
+    """The file does not hold settings."""
+
+
 class Settings(Frozen):
     """``checkpoint_every`` records, 0 never; a segment is closed when it has ``segment_bytes``; ``keep_days`` is how
     long closed segments stay when ``hivebox audit prune`` is run, 0 for ever; ``append_only`` 1 gives segments chattr
@@ -24,23 +28,31 @@ class Settings(Frozen):
 
 
 def load(dir_fd: int) -> Settings:
-    """Of the open audit directory; the defaults where nothing was set. Raises HiveboxError."""
+    """Of the open audit directory; the defaults where nothing was set. Raises HiveboxError: SettingsError for damage
+    that ``save`` mends."""
     try:
         fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     except FileNotFoundError:
         return Settings()
     try:
         check_private(fd, NAME, OTHERS_WRITE)
-        said = plainjson.loads(os.read(fd, 4096))
-        settings = Settings(**said)
-        if any(type(value) is not int or value < 0 for value in settings):
-            raise ValueError("expected whole numbers")
-        return settings
-    except (ValueError, TypeError) as error:
-        why = f"audit/{NAME}: {error}"
-        raise HiveboxError("cannot read the ledger's settings", why, "set them with hivebox audit keep") from error
+        return _settings(os.read(fd, 4096))
+    except ValueError as error:
+        hint = "set them anew: hivebox audit keep --checkpoint-every 1000 (the others are then the defaults)"
+        raise SettingsError("cannot read the ledger's settings", f"audit/{NAME}: {error}", hint) from error
     finally:
         os.close(fd)
+
+
+def _settings(content: bytes) -> Settings:
+    said = plainjson.loads(content)
+    if not isinstance(said, dict):
+        raise ValueError("expected a JSON object")
+    if unknown := sorted(said.keys() - set(Settings._fields)):
+        raise ValueError(f"there is no {unknown[0]!r}")
+    if any(type(value) is not int or value < 0 for value in said.values()):
+        raise ValueError("expected whole numbers")
+    return Settings(**said)
 
 
 def save(state_dir: str, settings: Settings) -> None:

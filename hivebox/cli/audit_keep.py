@@ -48,8 +48,15 @@ def _keep(arguments: argparse.Namespace) -> int:
         "keep_days": arguments.keep_days,
         "append_only": None if arguments.append_only is None else int(arguments.append_only == "on"),
     }
-    current = _settings()
-    if changes := {name: value for name, value in given.items() if value is not None}:
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        current = _settings()
+    except settings.SettingsError:
+        if not changes:
+            raise
+        current = settings.Settings()
+        say("what the settings were cannot be read: those not given are now the defaults")
+    if changes:
         current = current._replace(**changes)
         settings.save(state_dir(), current)
         if "append_only" in changes:
