@@ -17,7 +17,7 @@ from tests.harness import purge, slack_s
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-_DAMAGE = (b"", b"\0" * 40, b"[]", b"[" * 100_000)
+_DAMAGE = (b"", b"\0" * 40, b"[]", b"[" * 100_000, b'{"a', b'{"a" 1}')
 
 
 @pytest.fixture(scope="module")
