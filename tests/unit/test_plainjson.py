@@ -69,7 +69,20 @@ def damaged() -> list[str]:
     """JSON with a character changed, inserted, removed, or its end missing: some of it is JSON still."""
     chance = random.Random(7)  # noqa: S311  # the same ones each time
     seed = '[{"a": [1, -2.5e3, true, null]}, "\\u00e9\\n\\\\", {}, [], {"b": {"c": "d"}}]'
-    texts = ["[" * 100_000, '"', '"\\u12"', '"\\x"', "{1: 2}", '{"a" 1}', '{"a": 1,}', "[1 2]", '"\n"', "-", "01", "nul"]
+    texts = [
+        "[" * 100_000,
+        '"',
+        '"\\u12"',
+        '"\\x"',
+        "{1: 2}",
+        '{"a" 1}',
+        '{"a": 1,}',
+        "[1 2]",
+        '"\n"',
+        "-",
+        "01",
+        "nul",
+    ]
     for _ in range(3000):
         at, letter = chance.randrange(len(seed)), chance.choice('{}[]",:\\ 01-.eE+tfn\x00\u00e9')
         texts.append(chance.choice((seed[:at], seed[:at] + letter + seed[at:], seed[:at] + letter + seed[at + 1 :])))

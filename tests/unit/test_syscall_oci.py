@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivebox.errors import HiveboxError
-from hivebox.policy.model import Policy, Syscalls
+from hivebox.policy.load import load_policy
+from hivebox.policy.model import Filesystem, Mount, Policy, Syscalls
 from hivebox.policy.oci import export_oci, import_oci
-from hivebox.policy.syscall_filters import rules
+from hivebox.policy.syscall_filters import rules, unix_sockets
 from hivebox.policy.syscall_groups import GROUPS, granted, members
 from hivebox.policy.syscall_numbers import all_names
 
@@ -98,6 +99,15 @@ def test_import_of_a_refusal_for_some_arguments() -> None:
     assert imported.notes[1].startswith("socket: hivebox's filter")
 
 
+def test_import_tells_many_conditions_in_one_short_note() -> None:
+    imported = import_oci(export_oci(POLICY, "x86_64"), "x86_64")
+    (note,) = (note for note in imported.notes if note.startswith("ioctl: "))
+    assert note.endswith(
+        "takes the place of: SCMP_ACT_ALLOW if argument 1 SCMP_CMP_MASKED_EQ 4294967295 21531;"
+        " SCMP_ACT_ALLOW if argument 1 SCMP_CMP_MASKED_EQ 4294967295 21537; and 42 more"
+    )
+
+
 def test_import_refusals_win_and_are_named() -> None:
     imported = import_oci(docker(allow("kill", "read"), {"names": ["kill"], "action": "SCMP_ACT_KILL"}), "x86_64")
     assert set(granted(imported.syscalls)) == {"read"}
@@ -125,7 +135,12 @@ def test_import_takes_a_whole_config_json_and_the_old_name_key() -> None:
         [],
         {},
         {"defaultAction": 1},
+        {"defaultAction": "SCMP_ACT_BOGUS"},
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": {}},
+        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": "read", "action": "SCMP_ACT_ALLOW"}]},
+        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["nosuch"], "action": 1}]},
+        docker(allow("read", includes="amd64")),
+        docker(allow("read", excludes={"arches": 1})),
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": ["read"]},
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": [1], "action": "SCMP_ACT_ALLOW"}]},
         {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "ALLOW"}]},
@@ -140,6 +155,15 @@ def test_import_of_anything_else_is_one_error(document: Any) -> None:
         import_oci(document, "x86_64")
 
 
-def test_export_then_import_gives_the_same_calls() -> None:
-    imported = import_oci(export_oci(POLICY, "x86_64"), "x86_64")
-    assert set(granted(imported.syscalls)) == set(granted(POLICY.syscalls))
+@pytest.mark.parametrize("name", ["default", "python", "shell", "node", "governance", "strict"])
+def test_export_then_import_grants_the_same_and_no_more(name: str) -> None:
+    """The calls, and what a group means beside its calls: host directories are granted with either."""
+    granted_host = Filesystem(mounts=(Mount("/srv", "/srv", "read_only"),))
+    before = load_policy(name)[0]._replace(filesystem=granted_host)
+    after = before._replace(syscalls=import_oci(export_oci(before, "x86_64"), "x86_64").syscalls)
+    assert set(granted(after.syscalls)) == set(granted(before.syscalls))
+    assert not unix_sockets(after)
+
+
+def test_a_denylist_does_not_open_the_hosts_sockets() -> None:
+    assert "@unix-sockets" not in import_oci(docker(default="SCMP_ACT_ALLOW"), "x86_64").syscalls.groups
