@@ -135,7 +135,7 @@ class _Reader:
         listed = ", ".join(names)
         if not names or not self._applies(entry, listed):
             return
-        action = entry.get("action")
+        action: str = entry["action"]
         if action == _ALLOW:
             self.allowed.update(self._with_own_filter(names, entry["args"], action) if entry.get("args") else names)
         elif entry.get("args"):
