@@ -102,10 +102,21 @@ def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
             continue
 
 
-def runs_backward(path: str) -> Iterator[Run]:
-    """Newest start first; at the end those that have no start."""
-    ends: dict[str, Entry] = {}
+def records_backward(path: str) -> Iterator[Entry]:
+    """Newest first. Raises HiveboxError for a file that has lines, but no record."""
+    is_ledger = False
     for entry in entries(lines_backward(path)):
+        is_ledger = True
+        yield entry
+    if not is_ledger and next(lines_backward(path), None) is not None:
+        hint = "give the ledger; hivebox audit verify says what is wrong with its lines"
+        raise HiveboxError("not an audit ledger", f"{path}: no line of it is a record", hint)
+
+
+def runs_backward(path: str) -> Iterator[Run]:
+    """Newest start first; at the end those that have no start. Raises as records_backward."""
+    ends: dict[str, Entry] = {}
+    for entry in records_backward(path):
         record = entry.record
         if record.event in ENDS:
             ends.setdefault(record.run_id, entry)

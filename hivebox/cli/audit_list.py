@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
 import itertools
 import json
 import pwd
@@ -28,15 +29,18 @@ from hivebox.cli.audit_text import (
     say_table,
 )
 from hivebox.errors import HiveboxError
+from hivebox.report import OUTCOMES
 from hivebox.units import format_duration
 
 if TYPE_CHECKING:
     from hivebox.audit.keyring import Keyring
 
 _INCOMPLETE, _RUNNING = "incomplete", "running"
+_OUTCOMES = (*OUTCOMES, "aborted", _RUNNING, _INCOMPLETE)
 _NONE_YET = "no runs recorded yet"
 _LOOK_S = 0.5
-_TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?Z?")
+_TIME = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?Z?", re.ASCII)
+_EARLIEST = "0001-01-01T00:00:00"  # what a beginning lacks, which is a time when this makes it one
 _RELATIVE = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _HEADER = ("RUN", "STARTED", "PROFILE", "OUTCOME", "TIME", "COMMAND")
 
@@ -73,19 +77,24 @@ def _add_filters(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--until", type=_when, metavar="TIME", help="started before")
     command.add_argument("--profile", metavar="NAME")
-    command.add_argument("--outcome", metavar="OUTCOME", help="ok, failed, timeout, ..., running, incomplete, aborted")
+    command.add_argument("--outcome", choices=_OUTCOMES, metavar="OUTCOME", help=", ".join(_OUTCOMES))
     command.add_argument("--script", metavar="SHA256", help="of the script, or how it begins")
     command.add_argument("--user", type=_uid, metavar="NAME|UID", help="who started hivebox")
 
 
 def _when(text: str) -> str:
     """As a beginning of ``time.utc``, which compares as text."""
-    if re.fullmatch(r"\d+[smhd]", text):
-        ago = time.gmtime(time.time() - int(text[:-1]) * _RELATIVE[text[-1]])
-        return time.strftime("%Y-%m-%dT%H:%M:%S", ago)
+    try:
+        if re.fullmatch(r"[0-9]+[smhd]", text):
+            ago = time.gmtime(time.time() - int(text[:-1]) * _RELATIVE[text[-1]])
+            return time.strftime("%Y-%m-%dT%H:%M:%S", ago)
+        beginning = text.removesuffix("Z").replace(" ", "T")
+        datetime.datetime.fromisoformat(beginning + _EARLIEST[len(beginning) :])
+    except (ValueError, OverflowError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"no such time: {text!r}") from error
     if not _TIME.fullmatch(text):
         raise argparse.ArgumentTypeError(f"not a time: {text!r}")
-    return text.removesuffix("Z").replace(" ", "T")
+    return beginning
 
 
 def _uid(text: str) -> int:
@@ -281,7 +290,7 @@ def _tail(arguments: argparse.Namespace) -> int:
         return 0
     latest: list[history.Entry] = []
     if not none_yet(arguments):
-        latest = list(itertools.islice(history.entries(history.lines_backward(ledger(arguments))), arguments.n))[::-1]
+        latest = list(itertools.islice(history.records_backward(ledger(arguments)), arguments.n))[::-1]
     seen = -1
     while True:
         for entry in latest:
@@ -291,7 +300,7 @@ def _tail(arguments: argparse.Namespace) -> int:
         if not arguments.follow:
             return 0
         time.sleep(_LOOK_S)
-        newer = history.entries(history.lines_backward(ledger(arguments))) if not none_yet(arguments) else iter(())
+        newer = history.records_backward(ledger(arguments)) if not none_yet(arguments) else iter(())
         latest = list(_newer_than(seen, newer))[::-1]
 
 

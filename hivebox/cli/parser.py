@@ -12,4 +12,4 @@ class Parser(argparse.ArgumentParser):
     """Raises HiveboxError where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise HiveboxError(f"{self.prog}: {message}", "", f"{self.prog} --help")
+        raise HiveboxError(message, "", f"{self.prog} --help")

@@ -202,6 +202,19 @@ def test_records_of_another_shape_are_listed_all_the_same(state: Path, audit: An
         ("bogus",),
         ("list", "-n", "x"),
         ("list", "-n", "-1"),
+        ("list", "--since", "2026-13-45"),
+        ("list", "--since", "2026-02-30"),
+        ("list", "--until", "2026-99-99"),
+        ("stats", "--since", "2026-01-01T25:00"),
+        ("list", "--since", "0000"),
+        ("list", "--since", "20260101"),
+        ("list", "--since", "999999999999999d"),
+        ("list", "--since", "\u0661h"),
+        ("list", "--outcome", "bogus"),
+        ("list", "--ledger", "/etc/passwd"),
+        ("grep", "x", "--ledger", "/etc/passwd"),
+        ("show", "a", "--ledger", "/etc/passwd"),
+        ("tail", "--ledger", "/etc/passwd"),
         ("show",),
         ("verify", "--head", "5"),
         ("verify", "--head", "x:" + "a" * 64),
@@ -219,7 +232,18 @@ def test_bad_input_is_three_lines_not_a_traceback(state: Path, audit: Any, words
     assert said.code == 125
     assert said.out == ""
     assert said.err.startswith("hivebox: ")
-    assert len(said.err.splitlines()) <= 3
+    assert not said.err.startswith("hivebox: hivebox")
+    assert 2 <= len(said.err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    "when", ["2026", "2026-02", "2024-02-29", "2026-01-31T12:00", "2026-01-31 12:00:59Z", "2h", "9d"]
+)
+def test_times_and_outcomes_that_there_are(state: Path, audit: Any, when: str) -> None:
+    record_run(state, "a", ["x"], "ok")
+    assert audit("list", "--since", when, "--outcome", "ok").out.count("\n") == 2
+    assert audit("list", "--until", when).out == "no such runs\n"
+    assert audit("list", "--outcome", "running").out == "no such runs\n"
 
 
 @pytest.mark.parametrize("words", [("--help",), ("list", "--help"), ("verify", "-h")])
