@@ -25,7 +25,9 @@ def add_commands(commands: Commands) -> None:
         help="-, file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs",
     )
     export.add_argument("--form", choices=(*forms.LINES, "otlp"), help="default: otlp for http, rfc5424 else")
-    export.add_argument("--name", default="default", help="of the cursor: one for each collector")
+    export.add_argument(
+        "--name", default="", help="of the cursor, which knows what was sent (default: one for each target)"
+    )
     export.add_argument("-f", "--follow", action="store_true", help="go on with records to come")
     export.add_argument(
         "--ca", default="", metavar="PEM", help="who signs the collector's certificate (default: the system's)"
@@ -45,7 +47,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if none_yet(arguments) and not arguments.follow:
         say("no runs recorded yet")
         return 0
-    with cursor.locked(state_dir(), arguments.name) as at:
+    with cursor.locked(state_dir(), arguments.name or cursor.name_for(arguments.to)) as at:
 
         def once() -> int:
             return 0 if none_yet(arguments) else send.send(audit_dir(), at, deliver, form)

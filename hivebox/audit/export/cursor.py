@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -16,6 +17,14 @@ from hivebox.errors import HiveboxError
 _LONGEST_CURSOR = 4096
 _LARGEST_SEQ = 1 << 53
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def name_for(target: str) -> str:
+    """The cursor of a target that nobody gave a name: one for each, so that a second collector gets every record."""
+    scheme, _, path = target.partition(":")
+    if scheme in ("file", "unix"):
+        target = f"{scheme}:{os.path.abspath(path)}"
+    return f"{scheme}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:16]}"
 
 
 class Cursor:

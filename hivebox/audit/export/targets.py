@@ -20,7 +20,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel.write import write_all
@@ -52,16 +52,29 @@ def target_of(text: str, tls: Tls) -> tuple[Deliver, bool]:
         return lambda batch: _append(rest, batch), False
     if scheme == "unix" and rest:
         return lambda batch: _datagrams(socket.AF_UNIX, rest, batch), False
-    parts = urllib.parse.urlsplit(text)
-    if scheme in ("udp", "tcp", "tls") and parts.hostname and parts.port:
-        host, port = parts.hostname, parts.port
-        if scheme == "udp":
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-            return lambda batch: _datagrams(family, address, batch), False
+    host, port = _host_and_port(text)
+    if scheme == "udp" and port:
+        return lambda batch: _datagrams(*_udp_address(host, port), batch), False
+    if scheme in ("tcp", "tls") and port:
         return lambda batch: _stream(host, port, batch, tls if scheme == "tls" else None), False
     raise HiveboxError(
         f"no such target: {text!r}", "", "file:PATH, unix:PATH, udp://H:P, tcp://H:P, tls://H:P, http(s)://H/v1/logs"
     )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """("", 0) where it has none."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        (parts.hostname or "").encode("idna")  # as getaddrinfo does: no name for it may raise later
+        return (parts.hostname, parts.port) if parts.hostname and parts.port else ("", 0)
+    except ValueError:
+        return "", 0
+
+
+def _udp_address(host: str, port: int) -> tuple[int, Any]:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    return family, address
 
 
 def _to_stdout(batch: Sequence[bytes]) -> None:
