@@ -2,7 +2,8 @@
 """An independent verifier of docs/audit-format.md: shares no code with hivebox, needs only cryptography.
 
     verify_ledger.py SEGMENT... PUBLIC_KEY.pem... [--head=SEQ:SHA256] [--alone]
-Prints "line rule detail" for each error (no warnings); exit code 1 if there is one. The tree: scripts/verify_tree.py.
+Prints "line rule detail" for each error (no warnings); exit code 1 if there is one, 2 for unusable files.
+The tree: scripts/verify_tree.py.
 """
 
 import base64
@@ -140,10 +141,13 @@ def verify(lines, keys, head=None, alone=False):
 
 if __name__ == "__main__":
     paths = [word for word in sys.argv[1:] if not word.startswith("--") and not word.endswith(".pem")]
-    trusted = [load_pem_public_key(open(word, "rb").read()) for word in sys.argv[1:] if word.endswith(".pem")]
-    segments = (line for path in paths for line in (gzip.open if path.endswith(".gz") else open)(path, "rb"))
-    known = next((word[7:].split(":") for word in sys.argv if word.startswith("--head=")), None)
-    found = sorted(verify(segments, trusted, known, "--alone" in sys.argv))
+    try:
+        trusted = [load_pem_public_key(open(word, "rb").read()) for word in sys.argv[1:] if word.endswith(".pem")]
+        segments = (line for path in paths for line in (gzip.open if path.endswith(".gz") else open)(path, "rb"))
+        known = next((word[7:].split(":") for word in sys.argv if word.startswith("--head=")), None)
+        found = sorted(verify(segments, trusted, known, "--alone" in sys.argv))
+    except (OSError, EOFError, ValueError) as unusable:
+        sys.exit(print("cannot use what was given:", unusable, file=sys.stderr) or 2)
     for where, broken, why in found:
         print(where if where < sys.maxsize else "-", broken, why)
     sys.exit(bool(found) if paths else __doc__)

@@ -5,7 +5,8 @@ cryptography.
     verify_tree.py PUBLIC_KEY.pem... --checkpoint=FILE... SEGMENT...    (records: scripts/verify_ledger.py)
     verify_tree.py PUBLIC_KEY.pem... --proof=FILE
 
-Give all segments from the first record on. Prints "what detail" for each error; exit code 1 when there is one.
+Give all segments from the first record on. Prints "what detail" for each error; exit code 1 when there is one, 2 when
+a file cannot be used.
 """
 
 import base64
@@ -78,11 +79,17 @@ def check_ledger(lines, checkpoints, keys):
 
 def check_proof(proof, keys):
     try:
-        _, size, root = read_checkpoint(proof["checkpoint"], keys)
+        yield from check_records(proof["records"], *read_checkpoint(proof["checkpoint"], keys)[1:], keys)
+    except (LookupError, TypeError, AttributeError) as error:
+        yield "proof", f"not in its form: {type(error).__name__} {error}"
     except ValueError as error:
         yield "checkpoint", str(error)
-        return
-    for item in proof["records"]:
+
+
+def check_records(records, size, root, keys):
+    if not records:
+        yield "proof", "has no record: it proves nothing"
+    for item in records:
         line, path = item["line"].encode(), [bytes.fromhex(text) for text in item["path"]]
         envelope = json.loads(line)
         payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
@@ -103,8 +110,7 @@ def verifies(key, signature, message):
         return False
 
 
-if __name__ == "__main__":
-    words = sys.argv[1:]
+def main(words):
     trusted = [load_pem_public_key(open(word, "rb").read()) for word in words if word.endswith(".pem")]
     notes = [open(word[13:], encoding="utf-8").read() for word in words if word.startswith("--checkpoint=")]
     proofs = [word[8:] for word in words if word.startswith("--proof=")]
@@ -115,4 +121,12 @@ if __name__ == "__main__":
     broken = list(check_proof(json.load(open(proofs[0])), trusted) if proofs else check_ledger(records, notes, trusted))
     for what, detail in broken:
         print(what, detail)
-    sys.exit(1 if broken else 0)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (OSError, EOFError, ValueError) as error:
+        print(f"cannot use what was given: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -81,7 +81,7 @@ def parse(note: bytes) -> Checkpoint:
     try:
         content = note.decode()
         text, blank, rest = content.rpartition("\n\n")
-        origin, size, root = text.split("\n")[:3]
+        origin, size, root = (*text.split("\n"), "", "")[:3]
         digest = base64.b64decode(root, validate=True)
         if not blank or not origin or not size.isascii() or not size.isdigit() or str(int(size)) != size:
             raise NoteError("not a checkpoint: origin, size and root, an empty line, signatures")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from hivebox.audit import note, opening, seals, tree
+from hivebox.audit import note, opening, seals, statement, tree
 from hivebox.audit.envelope import RuleError
 from hivebox.audit.keyring import Keyring
 from hivebox.audit.rules import Finding, finding
 
 TYPE = "https://hivebox.dev/proof/v1"
+_KINDS = {str: "a text", int: "a whole number", list: "a list"}
 
 
 def make(
@@ -36,62 +37,98 @@ def make(
     return proof
 
 
-def check(
-    proof: Any, public_keys: Mapping[str, bytes], witnesses: Sequence[note.Verifier]
-) -> tuple[list[Finding], list[str]]:
-    """(what is wrong, the witnesses that cosigned). ``line`` in a finding counts the proof's records from 1."""
+class Verdict(NamedTuple):
+    """``records`` are proven to be among the first ``size`` of the ledger ``origin`` when no finding is an error.
+    ``line`` in a finding counts the proof's records from 1. ``witnesses`` are those that cosigned."""
+
+    findings: list[Finding]
+    records: tuple[statement.Record, ...] = ()
+    origin: str = ""
+    size: int = 0
+    witnesses: tuple[str, ...] = ()
+
+
+def check(proof: Any, public_keys: Mapping[str, bytes], witnesses: Sequence[note.Verifier]) -> Verdict:
+    """Nothing in ``proof`` is believed but what a key or the tree vouches for."""
     keys = Keyring(public_keys)
+    findings: list[Finding] = []
+    records = []
     try:
-        if proof["type"] != TYPE:
+        if _field(proof, "type", str) != TYPE:
             raise RuleError("proof", f"type {TYPE}", repr(proof["type"]))
-        checkpoint = note.parse(proof["checkpoint"].encode())
-        found = (
-            []
-            if keys.signed(checkpoint)
-            else [finding(0, "checkpoint", "a trusted key's signature", "none that is good")]
-        )
-        for number, item in enumerate(proof["records"], 1):
-            found += _check_record(number, item, checkpoint, keys)
+        checkpoint = _checkpoint(proof)
+        if not keys.signed(checkpoint):
+            findings.append(finding(0, "checkpoint", "a trusted key's signature", "none that is good"))
+        items = _field(proof, "records", list)
+        if not items:
+            raise RuleError("proof", "at least one record", "none: this proves nothing")
+        for number, item in enumerate(items, 1):
+            try:
+                records.append(_check_record(item, checkpoint, keys))
+            except RuleError as error:
+                findings.append(finding(number, error.rule, error.expected, error.got))
         if "since" in proof:
-            found += _check_since(proof["since"], checkpoint)
+            _check_since(proof["since"], checkpoint)
     except RuleError as error:
-        return [finding(0, error.rule, error.expected, error.got)], []
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return [finding(0, "proof", "a proof in its form", repr(error))], []
-    return found, [witness.name for witness in witnesses if note.signed_by(checkpoint, witness) is not None]
+        return Verdict([*findings, finding(0, error.rule, error.expected, error.got)])
+    cosigned = tuple(witness.name for witness in witnesses if note.signed_by(checkpoint, witness) is not None)
+    return Verdict(findings, tuple(records), checkpoint.origin, checkpoint.size, cosigned)
 
 
-def _check_record(number: int, item: Any, checkpoint: note.Checkpoint, keys: Keyring) -> list[Finding]:
-    line: bytes = item["line"].encode()
+def _field(holder: Any, name: str, kind: type) -> Any:
+    """Raises RuleError, as do the others."""
+    value = holder.get(name) if isinstance(holder, dict) else None
+    if type(value) is not kind:
+        raise RuleError("proof", f"{name}: {_KINDS[kind]}", "nothing" if value is None else repr(value))
+    return value
+
+
+def _text(holder: Any, name: str) -> bytes:
+    text: str = _field(holder, name, str)
+    return text.encode(errors="surrogatepass")  # which nothing that is checked may contain
+
+
+def _path(holder: Any) -> list[bytes]:
+    path = _field(holder, "path", list)
     try:
-        opened = opening.unseal(line)
-        record = opening.decode(opened.payload)
-        keys.check(opened)
-        if record.seq != item["index"]:
-            raise RuleError("proof", f"record {item['index']}", f"record {record.seq}")
-        if record.seq == 0 and seals.origin_of(_sha256(line)) != checkpoint.origin:
-            raise RuleError("checkpoint", f"a checkpoint of {seals.origin_of(_sha256(line))}", checkpoint.origin)
-        path = [bytes.fromhex(text) for text in item["path"]]
+        return [bytes.fromhex(text) for text in path]
+    except (ValueError, TypeError) as error:
+        raise RuleError("proof", "path: hashes in hexadecimal", str(error)) from error
+
+
+def _checkpoint(holder: Any) -> note.Checkpoint:
+    try:
+        return note.parse(_text(holder, "checkpoint"))
+    except note.NoteError as error:
+        raise RuleError("checkpoint", "a signed checkpoint", str(error)) from error
+
+
+def _check_record(item: Any, checkpoint: note.Checkpoint, keys: Keyring) -> statement.Record:
+    line, index, path = _text(item, "line"), _field(item, "index", int), _path(item)
+    opened = opening.unseal(line)
+    record = opening.decode(opened.payload)
+    keys.check(opened)
+    if record.seq != index:
+        raise RuleError("proof", f"record {index}", f"record {record.seq}")
+    if record.seq == 0 and seals.origin_of(_sha256(line)) != checkpoint.origin:
+        raise RuleError("checkpoint", f"a checkpoint of {seals.origin_of(_sha256(line))}", checkpoint.origin)
+    try:
         root = tree.root_from_inclusion(tree.leaf_hash(line), record.seq, checkpoint.size, path)
-    except RuleError as error:
-        return [finding(number, error.rule, error.expected, error.got)]
     except tree.ProofError as error:
-        return [finding(number, "proof", f"a path to the root of {checkpoint.size} records", str(error))]
+        raise RuleError("proof", f"a path to the root of {checkpoint.size} records", str(error)) from error
     if root != checkpoint.root:
-        return [finding(number, "proof", f"the root {checkpoint.root.hex()}", root.hex())]
-    return []
+        raise RuleError("proof", f"the root {checkpoint.root.hex()}", root.hex())
+    return record
 
 
-def _check_since(since: Any, checkpoint: note.Checkpoint) -> list[Finding]:
-    older = note.parse(since["checkpoint"].encode())
-    path = [bytes.fromhex(text) for text in since["path"]]
+def _check_since(since: Any, checkpoint: note.Checkpoint) -> None:
+    older, path = _checkpoint(since), _path(since)
     try:
         if older.origin != checkpoint.origin:
             raise tree.ProofError(f"a checkpoint of {older.origin}")
         tree.check_consistency(older.size, older.root, checkpoint.size, checkpoint.root, path)
     except tree.ProofError as error:
-        return [finding(0, "rewritten", f"a ledger that goes on after {older.size} records", str(error))]
-    return []
+        raise RuleError("rewritten", f"a ledger that goes on after {older.size} records", str(error)) from error
 
 
 def _hex(path: Sequence[bytes]) -> list[str]:

@@ -12,7 +12,8 @@ from hivebox.cli.parser import Parser
 # rest of a `hivebox audit list` together.
 _PARTS = {
     "audit_list": ("list", "grep", "stats", "show", "tail"),
-    "audit_check": ("verify", "checkpoint", "prove"),
+    "audit_check": ("verify", "checkpoint"),
+    "audit_proof": ("prove",),
     "audit_keys": ("key",),
     "audit_keep": ("keep", "rotate", "compress", "prune"),
     "audit_export": ("export",),

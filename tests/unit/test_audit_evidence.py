@@ -248,6 +248,111 @@ def test_a_proof_convinces_who_has_no_ledger(state: Path, audit: Any, tmp_path: 
         assert "BAD" in audit("verify", "--proof", str(tmp_path / "spoilt"), code=1)
 
 
+def proof_of_last_run(state: Path, audit: Any) -> tuple[str, dict[str, Any]]:
+    (name,) = add(state, 1)
+    return name, json.loads(audit("prove", name))
+
+
+def independent(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, str(ROOT / "scripts/verify_tree.py"), *map(str, words)]
+    return subprocess.run(script, capture_output=True, text=True, check=False)
+
+
+def test_a_proof_says_what_it_proves(state: Path, audit: Any, tmp_path: Path) -> None:
+    name, proof = proof_of_last_run(state, audit)
+    path = tmp_path / "proof.json"
+    path.write_text(json.dumps(proof))
+    said = audit("verify", "--proof", str(path))
+    assert f"run          {name}: ok\n" in said
+    assert f"script       {'ab' * 32}\n" in said
+    assert "ledger       hivebox.dev/audit/" in said
+    assert "record       7 (finished, " in said
+    proof["records"].pop()
+    path.write_text(json.dumps(proof))
+    assert f"run          {name}: no end is proven" in audit("verify", "--proof", str(path))
+    run = {"run_id": name, "scripts": [["script", "ab" * 32]], "outcome": None}
+    assert json.loads(audit("verify", "--proof", str(path), "--json"))["runs"] == [run]
+    proof["records"] = []
+    path.write_text(json.dumps(proof))
+    said = audit("verify", "--proof", str(path), code=1)
+    assert "none: this proves nothing" in said
+    assert said.endswith("BAD\n")
+    theirs = independent(state / "keys/signing.pub.pem", f"--proof={path}")
+    assert (theirs.returncode, theirs.stdout) == (1, "proof has no record: it proves nothing\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        ({"type": 1}, "type: a text, got 1"),
+        ({"checkpoint": None}, "checkpoint: a text, got nothing"),
+        ({"checkpoint": "x"}, "got not a checkpoint: origin, size and root"),
+        ({"checkpoint": "\udcff"}, "got not a checkpoint"),
+        ({"records": {}}, "records: a list, got {}"),
+        ({"records": [1]}, "line: a text, got nothing"),
+        ({"records": [{"line": "\ud800", "index": 0, "path": []}]}, "envelope"),
+        ({"records": [{"line": "", "index": True, "path": []}]}, "index: a whole number, got True"),
+        ({"records": [{"line": "", "index": 0, "path": [1]}]}, "path: hashes in hexadecimal"),
+        ({"records": [{"line": "", "index": 0, "path": ["x"]}]}, "path: hashes in hexadecimal"),
+        ({"since": []}, "checkpoint: a text, got nothing"),
+    ],
+)
+def test_a_malformed_proof_is_bad_in_words(
+    state: Path, audit: Any, tmp_path: Path, spoil: dict[str, Any], expected: str
+) -> None:
+    _, proof = proof_of_last_run(state, audit)
+    (tmp_path / "spoilt").write_text(json.dumps({**proof, **spoil}))
+    said = audit("verify", "--proof", str(tmp_path / "spoilt"), code=1)
+    assert expected in said
+    assert "Error" not in said
+    theirs = independent(state / "keys/signing.pub.pem", f"--proof={tmp_path / 'spoilt'}")
+    assert theirs.stderr == ""
+    assert theirs.returncode == (0 if {"type", "since"} & {*spoil} else 1), "it looks at the records only"
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "[]", "{}", "", "null", "\udcff", "[" * 100_000])
+def test_what_is_no_evidence_is_a_bad_argument_not_a_bad_ledger(
+    state: Path, audit: Any, tmp_path: Path, content: str
+) -> None:
+    data = tmp_path / "data.csv"
+    data.write_bytes(content.encode(errors="surrogateescape"))
+    for words in (("verify", "--proof"), ("verify", "--checkpoint"), ("prove", "run-", "--since")):
+        what, why, hint = audit(*words, str(data), code=125).splitlines()
+        assert what.startswith(("hivebox: not a proof", "hivebox: cannot use the checkpoint", "hivebox: more than one"))
+        assert "unpack" not in why
+        assert hint.startswith("try:  ")
+
+
+def test_the_independent_verifiers_say_in_one_line_what_they_cannot_use(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n")
+    (tmp_path / "list").write_text("[]")
+    (tmp_path / "bad.pem").write_text("x")
+    key, ledger = str(state / "keys/signing.pub.pem"), str(state / "audit/ledger.jsonl")
+    for script, *words in (
+        ("verify_ledger.py", "nofile", key),
+        ("verify_ledger.py", ledger, str(tmp_path / "bad.pem")),
+        ("verify_ledger.py", str(tmp_path), key),
+        ("verify_tree.py", key, f"--proof={tmp_path / 'data.csv'}"),
+        ("verify_tree.py", key, f"--proof={tmp_path / 'none'}"),
+        ("verify_tree.py", key, "--checkpoint=nofile", ledger),
+    ):
+        command = [sys.executable, str(ROOT / "scripts" / script), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("cannot use what was given: ")
+        assert done.stderr.count("\n") == 1
+    done = independent(key, f"--proof={tmp_path / 'list'}")
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (1, "", 1)
+    assert done.stdout.startswith("proof not in its form")
+
+
+def test_another_users_ledger_needs_that_users_key(state: Path, audit: Any) -> None:
+    golden, owner = str(ROOT / "tests/vectors/audit/golden.jsonl"), str(ROOT / "tests/vectors/audit/owner.pub.pem")
+    assert "give that user's with --key PUB.pem" in audit("verify", "--ledger", golden, code=1)
+    assert "--key" not in audit("verify", "--ledger", golden, "--key", owner)
+    assert "--key" not in audit("verify")
+
+
 # Segments
 
 
