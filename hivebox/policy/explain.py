@@ -205,22 +205,15 @@ def _limits(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:
         ("workdir_inodes", "files in them", "tmpfs nr_inodes"),
         ("output_size_bytes", "stdout and stderr together", "pipes read by the supervisor"),
     ):
-        origin = origins.get(f"limits.{key_of(field)}", _default_or_bound(field, policy))
+        origin = origins.get(f"limits.{key_of(field)}", _DEFAULT)
         value = format_limit(field, getattr(limits, field))
         yield Fact("limits", LIMITS, f"{what}: {value}", mechanism, origin)
-    origin = origins.get("limits.without_cgroup", _default_or_bound("without_cgroup", policy))
+    origin = origins.get("limits.without_cgroup", _DEFAULT)
     if limits.without_cgroup == "refuse":
         yield Fact("limits", DENIES, "running where no control group can be made", "hivebox stops", origin)
     else:
         text = "running where no control group can be made; the record says so"
         yield Fact("limits", GRANTS, text, "rlimits and a polling supervisor: a burst can pass unseen", origin)
-
-
-def _default_or_bound(field: str, policy: Policy) -> str:
-    """A default is as hivebox has it, or lowered to the bound of security_policy.yml."""
-    bounded = field in dict(policy.bounds.limits) or field == "without_cgroup"
-    place = dict(policy.bounds.origins).get(f"limits.{key_of(field)}") if bounded else None
-    return place or _DEFAULT
 
 
 def _environment(policy: Policy, origins: Mapping[str, str]) -> Iterator[Fact]:

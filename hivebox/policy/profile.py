@@ -43,7 +43,7 @@ _SUFFIX = ".yaml"
 
 class Compiled(NamedTuple):
     """``origins`` maps dotted keys (``limits.memory``; for an item of a list, ``syscalls.groups.@exec``) to
-    "file:line". What is not there is a default of hivebox itself."""
+    "file:line", of security_policy.yml where that lowered a limit. What is not there is a default of hivebox itself."""
 
     policy: Policy
     sources: tuple[Source, ...]
@@ -61,7 +61,9 @@ def compile_profile(wanted: str) -> Compiled:
     policy = _policy(name, merged, bounds)
     _check_mounts(merged)
     enforce_bounds(policy, merged.origins)
-    return Compiled(policy, reader.sources(), merged.origins)
+    places = dict(bounds.origins)
+    origins = {**merged.origins, **{key: places[key] for key in _lowered(merged, policy.limits)}}
+    return Compiled(policy, reader.sources(), origins)
 
 
 def available() -> dict[str, str]:
@@ -279,6 +281,14 @@ def _limits(merged: _Merged, bounds: Bounds) -> Limits:
     if "without_cgroup" in ours and fields["without_cgroup"] not in bounds.without_cgroup and bounds.without_cgroup:
         fields["without_cgroup"] = bounds.without_cgroup[0]
     return Limits(**fields)
+
+
+def _lowered(merged: _Merged, limits: Limits) -> Iterator[str]:
+    """Those that security_policy.yml brought down: it says what they are, not the line that states them."""
+    for field, default in Limits()._asdict().items():
+        key = f"limits.{key_of(field)}"
+        if getattr(limits, field) != merged.get(key, default):
+            yield key
 
 
 def _mounts(merged: _Merged) -> Iterator[tuple[Mount, str, Item]]:

@@ -52,6 +52,18 @@ class TestExplain:
         )
         assert all(fact.text and fact.mechanism and fact.origin for fact in facts("mine"))
 
+    def test_what_the_security_policy_lowered_has_its_line(self, home: Home, capsys: Captured) -> None:
+        path = home.security("limits:\n  wall_time: 5s\n  without_cgroup: [refuse]\n  pids: 3\n  memory: 1T\n")
+        home.profile("mine", "extends: default\nlimits: {pids: 2}\n")
+        for name in ("default", "mine"):
+            said = {fact.text: fact.origin for fact in facts(name)}
+            assert said["wall time: 5 s"] == f"{path}:2"
+            assert said["running where no control group can be made"] == f"{path}:3"
+            assert "default.yaml:" in said["memory of all its processes: 512 MiB"]
+            assert main(["profile", "show", name]) == 0
+            assert f"  wall_time: 5s  # {path}:2\n" in capsys.readouterr().out
+        assert said["processes and threads: 2"].endswith("mine.yaml:2")
+
     def test_every_stated_key_is_in_it_with_its_line(self, home: Home) -> None:
         """A key that explain leaves out would be granted without a word."""
         path = home.profile(
@@ -242,7 +254,9 @@ class TestSchema:
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["show", "a", "b"], ["check"], ["list", "--yaml"]])
 def test_wrong_arguments_are_told_in_the_one_shape(arguments: list[str], capsys: Captured) -> None:
     assert main(["profile", *arguments]) == 125
-    assert capsys.readouterr().err.startswith("hivebox: hivebox profile")
+    what, hint = capsys.readouterr().err.splitlines()
+    assert not what.startswith("hivebox: hivebox")
+    assert hint.startswith("try:  hivebox profile ")
 
 
 def test_help(capsys: Captured) -> None:
