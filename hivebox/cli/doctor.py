@@ -9,7 +9,7 @@ import sys
 from hivebox.cli.options import Option, parse
 from hivebox.doctor.examine import examine
 from hivebox.doctor.finding import MISSING, OK, Finding
-from hivebox.errors import HiveboxError
+from hivebox.errors import HiveboxError, printable
 
 _OPTIONS = (Option("--json", "", "a list of {control, status, mechanism, why, fix}"),)
 _USAGE = "hivebox doctor [--json]"
@@ -40,7 +40,8 @@ def _show() -> list[Finding]:
         findings.append(finding)
         sys.stdout.write(f"{finding.status:<8}  {finding.control:<18}  {finding.mechanism}\n")
         if finding.status != OK:
-            sys.stdout.write(f"{'':30}why:  {finding.why}\n{'':30}fix:  {finding.fix}\n")
+            why = f"\n{'':36}".join(printable(line) for line in finding.why.split("\n"))
+            sys.stdout.write(f"{'':30}why:  {why}\n{'':30}fix:  {finding.fix}\n")
         sys.stdout.flush()
     sys.stdout.write("\n" + _summary(findings) + "\n")
     return findings

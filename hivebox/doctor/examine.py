@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from hivebox.doctor import causes, cgroup, mounts, namespaces, processes, sandbox, state, syscalls
-from hivebox.doctor.finding import MISSING, Cause, Finding, Verdict, missing
+from hivebox.doctor.finding import MISSING, OK, Cause, Finding, Verdict, missing
 from hivebox.errors import HiveboxError
 from hivebox.policy.model import Policy
 
@@ -14,11 +14,13 @@ PROFILE = "default"
 
 
 class Check(NamedTuple):
-    """One control. It is only tried when none that it ``needs`` is missing."""
+    """One control. It is only tried when none that it ``needs`` is missing; where one that it is ``part_of`` fails, it
+    fails for that reason."""
 
     control: str
     probe: Callable[[Policy], Verdict]
     needs: tuple[str, ...] = ()
+    part_of: str = ""
 
 
 CHECKS = (
@@ -41,10 +43,10 @@ CHECKS = (
     Check("syscalls.compiler", syscalls.compiler),
     Check("landlock", syscalls.landlock),
     Check("cgroup", cgroup.limits),
-    Check("cgroup.cpu", cgroup.cpu),
-    Check("cgroup.io", cgroup.io),
-    Check("cgroup.pids_peak", cgroup.pids_peak),
-    Check("cgroup.pressure", cgroup.pressure),
+    Check("cgroup.cpu", cgroup.cpu, part_of="cgroup"),
+    Check("cgroup.io", cgroup.io, part_of="cgroup"),
+    Check("cgroup.pids_peak", cgroup.pids_peak, part_of="cgroup"),
+    Check("cgroup.pressure", cgroup.pressure, part_of="cgroup"),
     Check("rlimits.nproc", processes.nproc, ("namespaces.pid",)),
     Check("memfd", processes.memfd),
     Check("state", state.directory),
@@ -54,7 +56,9 @@ CHECKS = (
     Check("audit.clock", state.clock),
     Check("profile", state.profile),
     Check("rootfs", state.rootfs),
-    Check("sandbox", sandbox.whole, ("identity", "paths.openat2", "mounts.bind", "pidfd", "syscalls.filter")),
+    Check(
+        "sandbox", sandbox.whole, ("identity", "paths.openat2", "mounts.bind", "pidfd", "syscalls.filter", "profile")
+    ),
 )
 
 
@@ -62,12 +66,16 @@ def examine() -> Iterator[Finding]:
     """One finding per control, in the order of the table, as each is found."""
     policy = _policy()
     fixes: dict[str, str] = {}
+    failed = set()
     for check in CHECKS:
         absent = next((control for control in check.needs if control in fixes), "")
         not_tried = Cause(f"not tried: it needs {absent}", fixes.get(absent, ""))
         verdict = missing(not_tried) if absent else _probe(check, policy)
         if verdict.status == MISSING:
             fixes[check.control] = verdict.fix
+        if verdict.status != OK:
+            failed.add(check.control)
+            verdict = verdict._replace(why=f"as for {check.part_of}") if check.part_of in failed else verdict
         yield Finding(check.control, *verdict)
 
 

@@ -37,7 +37,7 @@ def compiler(policy: Policy) -> Verdict:
         instructions = attempt(lambda: len(seccomp_compile.compile_program(policy)) // 8)
     except (OSError, HiveboxError) as error:
         return missing(causes.of(error, causes.plain))
-    return ok(f"libseccomp, {instructions} instructions for profile {policy.name}")
+    return ok(f"libseccomp, {instructions} instructions")
 
 
 def landlock(policy: Policy) -> Verdict:

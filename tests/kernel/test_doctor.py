@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,43 @@ def test_the_table_shows_cause_and_command_and_ends_in_the_verdict():
     assert lines[-1].startswith("hivebox run does not work here: ") and "paths.openat2" in lines[-1]
     assert done.returncode == 1
     assert hivebox("doctor").stdout.splitlines()[-1].startswith("hivebox run works here")
+
+
+def test_one_cause_is_told_once():
+    """Five controls need a control group."""
+    change = lacking.in_mount_namespace(lacking.covered("/sys/fs/cgroup"))
+    said = hivebox("doctor", change=change).stdout
+    assert said.count("no control groups are mounted") == 1
+    assert said.count("why:  as for cgroup\n") == 4
+
+
+def test_a_broken_security_policy_is_one_story(tmp_path: Path):
+    (tmp_path / "security_policy.yml").write_text("limits:\n  wal_time: 5s\n")
+    code, findings = doctor(HIVEBOX_CONFIG=str(tmp_path))
+    assert (code, findings["profile"]["status"]) == (1, "missing")
+    assert findings["sandbox"]["why"] == "not tried: it needs profile"
+    lines = hivebox("doctor", HIVEBOX_CONFIG=str(tmp_path)).stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("missing   profile"))
+    fix = next(number for number in range(at, len(lines)) if lines[number].startswith(f"{'':30}fix:  "))
+    assert fix > at + 2, "the why has the line and a caret"
+    assert lines[at + 1].startswith(f"{'':30}why:  ")
+    assert all(line.startswith(f"{'':36}") for line in lines[at + 2 : fix])
+    assert "hivebox run does not work here: profile, sandbox" in lines[-1]
+
+
+def test_an_interrupted_doctor_leaves_nothing_behind(tmp_path: Path):
+    command = [sys.executable, "-m", "hivebox", "doctor", "--json"]
+    seen = 0
+    for _ in range(5):
+        with subprocess.Popen(
+            command, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL
+        ) as process:
+            while process.poll() is None and not [*tmp_path.glob("hivebox-doctor.*")]:
+                time.sleep(0.0005)
+            process.send_signal(signal.SIGINT)
+            seen += process.wait() == 130
+        assert not [*tmp_path.glob("hivebox-doctor.*")]
+    assert seen, "some interrupt came while the sandbox was there"
 
 
 def test_takes_no_arguments():
