@@ -117,3 +117,26 @@ def test_a_disk_whose_syncs_fail_loses_nothing_that_was_acknowledged(tmp_path: P
     assert refused, "the disk did fail"
     assert all("EIO" in line or "the disk failed" in line for line in refused)
     check(tmp_path / "state", set().union(*map(acknowledged, printed)))
+
+
+FULL = """
+mount -t tmpfs -o size=600k,mode=700 tmpfs "$1"
+for number in $(seq "$5"); do "$2" -c "$3" "$1/state" "w$number" 20 >"$4/told-$number" & done
+wait
+cp -a "$1/state" "$4/state"
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_writers_on_a_full_disk_lose_nothing(tmp_path: Path) -> None:
+    """A small tmpfs in a mount namespace of its own; copied out to be verified where there is room."""
+    disk, out, writers = tmp_path / "disk", tmp_path / "out", 50 if LONG else 6
+    disk.mkdir()
+    out.mkdir()
+    words = [str(disk), sys.executable, WRITER, str(out), str(writers)]
+    subprocess.run(["unshare", "-m", "sh", "-ec", FULL, "sh", *words], check=True, cwd=ROOT)
+    printed = [path.read_text() for path in out.glob("told-*")]
+    refused = [line for text in printed for line in text.splitlines() if line.startswith("refused")]
+    assert refused, "the disk was full"
+    assert all("ENOSPC" in line for line in refused)
+    check(out / "state", set().union(*map(acknowledged, printed)))
