@@ -189,7 +189,8 @@ def draft(
         drawn = statement.draft(event, run_id, subjects, predicate)
     except (canonical.NotCanonicalError, envelope.RuleError) as error:
         raise HiveboxError("cannot write the audit record", str(error)) from error
-    journal.check_size(sum(map(len, drawn.pieces)) * 4 // 3)  # here, so that none is refused for who waits with it
+    # Before it waits with others: one that is too long must not have them refused too.
+    journal.check_size(sum(map(len, drawn.pieces)) * 4 // 3)
     return drawn
 
 
