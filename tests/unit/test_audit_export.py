@@ -225,12 +225,13 @@ CURSORS = ["", "{", "[]", "[" * 4000, '{"seq": 3}', '{"seq": 3, "line_sha256": "
 def test_a_spoilt_cursor_is_said_and_nothing_is_sent(
     state: Path, tmp_path: Path, spoil: Callable[[Path], None] | str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export("--to", f"file:{tmp_path / 'out'}") == 0
+    words = ("--name", "x", "--to", f"file:{tmp_path / 'out'}")
+    assert export(*words) == 0
     before = (tmp_path / "out").read_bytes()
-    path = state / "audit/export/default.json"
+    path = state / "audit/export/x.json"
     path.write_text(spoil) if isinstance(spoil, str) else spoil(path)
     add_runs(state, "c")
-    assert export("--to", f"file:{tmp_path / 'out'}") == 125
+    assert export(*words) == 125
     assert len(capsys.readouterr().err.splitlines()) <= 3
     assert (tmp_path / "out").read_bytes() == before
 
