@@ -132,9 +132,11 @@ class World:
         self._processes.append(process)
         return process
 
-    def call(self, *command: str, outside: bool = True, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    def call(
+        self, *command: str, outside: bool = True, rootless: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run something to its end: on the host, without a sandbox."""
-        where = self._enter(self._ours if outside else self._theirs)
+        where = self._enter(self._ours if outside else self._theirs, rootless=rootless)
         options = {"capture_output": True, "timeout": 60, **options}
         return subprocess.run([*where, *command], check=False, **options)
 
