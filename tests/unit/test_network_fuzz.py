@@ -12,7 +12,7 @@ from tests.fuzz.shapes import SHAPES
 from tests.fuzz.targets import TARGETS
 
 _FOR_S = float(os.environ.get("HIVEBOX_FUZZ_S", "0"))
-_EXAMPLES = 20_000 if _FOR_S else 300
+_EXAMPLES = 2_000 if _FOR_S else 300
 _EVERY = settings(
     max_examples=_EXAMPLES,
     deadline=2000,
