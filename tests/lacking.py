@@ -14,6 +14,7 @@ from typing import NamedTuple
 from hivebox.kernel import mount, process, seccomp
 from hivebox.kernel.libc import call, syscall
 from hivebox.kernel.syscall_table import syscall_number
+from hivebox.steps.source import READ_ONLY
 
 Change = Callable[[], None]
 
@@ -134,3 +135,14 @@ def sysctl(name: str, value: str) -> Change:
         Path("/proc/sys", *name.split(".")).write_text(value)
 
     return write
+
+
+def read_only(path: str) -> Change:
+    """``path`` as on a file system that is mounted read-only."""
+
+    def remount() -> None:
+        tree_fd = mount.open_tree(os.open(path, os.O_PATH | os.O_DIRECTORY))
+        mount.mount_setattr(tree_fd, READ_ONLY)
+        mount.move_mount(tree_fd, os.open(path, os.O_PATH | os.O_DIRECTORY))
+
+    return remount

@@ -89,16 +89,25 @@ def check_regular(fd: int, path: str) -> None:
 def write_new(dir_fd: int, name: str, data: bytes, mode: int) -> None:
     """A new file, complete and on the disk before this returns. Raises FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(name, flags, mode, dir_fd=dir_fd)
     try:
-        os.fchmod(fd, mode)  # whatever the umask
-        write_all(fd, data)
-        os.fsync(fd)
-    except BaseException:
-        os.unlink(name, dir_fd=dir_fd)
+        fd = os.open(name, flags, mode, dir_fd=dir_fd)
+        try:
+            os.fchmod(fd, mode)  # whatever the umask
+            write_all(fd, data)
+            os.fsync(fd)
+        except BaseException:
+            os.unlink(name, dir_fd=dir_fd)
+            raise
+        finally:
+            os.close(fd)
+    except OSError as error:
+        error.filename = path_in(dir_fd, name)
         raise
-    finally:
-        os.close(fd)
+
+
+def path_in(dir_fd: int, name: str) -> str:
+    """For messages: calls relative to a descriptor name the file alone."""
+    return f"{os.readlink(f'/proc/self/fd/{dir_fd}')}/{name}"
 
 
 def _sync_dir(path: str) -> None:

@@ -13,7 +13,7 @@ import errno
 import os
 
 from hivebox import plainjson
-from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, write_new
+from hivebox.audit.custody import OTHERS_ANY, check_private, check_regular, open_private_dir, path_in, write_new
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.frozen import Frozen
@@ -175,10 +175,13 @@ def _retire(dir_fd: int) -> None:
 
 
 def _unlink(dir_fd: int, name: str) -> None:
-    try:  # noqa: SIM105  # contextlib is not on the run path
+    try:
         os.unlink(name, dir_fd=dir_fd)
     except FileNotFoundError:
         pass
+    except OSError as error:
+        error.filename = path_in(dir_fd, name)
+        raise
 
 
 def _elsewhere(dir_fd: int, name: str) -> Signer | None:

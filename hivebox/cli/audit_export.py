@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from hivebox.audit.export import cursor, forms, send, targets
+from hivebox.cli import streams
 from hivebox.cli.audit_text import Commands, audit_dir, none_yet, say
-from hivebox.errors import HiveboxError, printable
+from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.locations import state_dir
 
 _LOOK_S = 1.0
@@ -47,6 +47,16 @@ def _export(arguments: argparse.Namespace) -> int:
     if none_yet(arguments) and not arguments.follow:
         say("no runs recorded yet")
         return 0
+    try:
+        count = _send(arguments, deliver, form)
+    except cursor.NotKeptError as error:
+        raise from_os_error("cannot keep how far the export got", error, "make it writable for you") from error
+    if arguments.to != "-":
+        say(f"{count} records sent")
+    return 0
+
+
+def _send(arguments: argparse.Namespace, deliver: targets.Deliver, form: str) -> int:
     with cursor.locked(state_dir(), arguments.name or cursor.name_for(arguments.to)) as at:
 
         def once() -> int:
@@ -55,17 +65,15 @@ def _export(arguments: argparse.Namespace) -> int:
         if arguments.follow:
             send.follow(once, _remark, _LOOK_S)
         try:
-            count = once()
+            return once()
+        except cursor.NotKeptError:
+            raise
         except OSError as error:
             why = f"{arguments.to}: {error}; record {at.seq + 1} is the next to go"
             raise HiveboxError(
                 "the collector did not take the records", why, "run it again, or with --follow"
             ) from error
-    if arguments.to != "-":
-        say(f"{count} records sent")
-    return 0
 
 
 def _remark(text: str) -> None:
-    sys.stderr.write(f"hivebox: {printable(text)}\n")
-    sys.stderr.flush()
+    streams.remark(f"hivebox: {printable(text)}\n")

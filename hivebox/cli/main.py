@@ -7,6 +7,7 @@ import os
 import sys
 
 from hivebox import __version__
+from hivebox.cli import streams
 from hivebox.errors import HiveboxError, from_os_error, printable
 
 TYPE_CHECKING = False
@@ -37,8 +38,7 @@ def _command(name: str) -> Callable[[list[str]], int]:
 def print_error(error: HiveboxError) -> None:
     """The three lines, on stderr."""
     text = "\n".join(printable(line) for line in str(error).split("\n"))
-    sys.stderr.write(f"hivebox: {text}\n")
-    sys.stderr.flush()
+    streams.remark(f"hivebox: {text}\n")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -51,6 +51,20 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] not in _COMMANDS:
         raise HiveboxError(f"no such command: {arguments[0]}", "", "hivebox --help")
     return _command(arguments[0])(arguments[1:])
+
+
+def _explained(error: OSError) -> HiveboxError:
+    """An error that no command expected, by what it most often is."""
+    if error.filename == streams.OUTPUT:
+        return from_os_error("cannot print the output", error, "redirect it to where it can be written")
+    if error.filename:
+        hint = "make it accessible for you, or set HIVEBOX_STATE if it is of the state directory"
+        return from_os_error(f"cannot use {os.fsdecode(error.filename)}", error, hint)
+    try:
+        os.getcwd()
+    except OSError as gone:
+        return from_os_error("there is no current directory", gone, "cd to one that exists")
+    return from_os_error("hivebox could not go on", error, "run `hivebox doctor`")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing more can be said on stdout
         return 141
     except OSError as error:
-        print_error(from_os_error("hivebox could not go on", error, "run `hivebox doctor`"))
+        print_error(_explained(error))
         return 125
     except KeyboardInterrupt:
         return 130
@@ -76,17 +90,8 @@ def entry() -> None:
     """The console script. No garbage collection: a pass over what the imports made costs milliseconds here, and in the
     sandbox's init it would copy every page that the two share. No clean-up at the end either: the kernel does it."""
     gc.disable()
-    _fill_streams()
+    streams.fill()
     os._exit(main())
-
-
-def _fill_streams() -> None:
-    """A caller that closed 0, 1 or 2 must not have one of our own descriptors taken for it."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(handle, True)
-    os.close(handle)
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
 
 
 if __name__ == "__main__":

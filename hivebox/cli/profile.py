@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any
 
+from hivebox.cli import streams
 from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, ProfileError, from_os_error
 from hivebox.policy import sources
@@ -185,9 +186,9 @@ def _import(arguments: argparse.Namespace) -> int:
     width = max((len(row.key) for row in imported.rows), default=0)
     for row in imported.rows:
         became = f"{row.verdict} to {row.target}" if row.verdict == MAPPED else row.verdict
-        sys.stderr.write(f"{row.key:<{width}}  {row.value}\n{'':<{width}}    {became}: {row.reason}\n")
+        streams.remark(f"{row.key:<{width}}  {row.value}\n{'':<{width}}    {became}: {row.reason}\n")
     left = sum(row.verdict != MAPPED for row in imported.rows)
-    sys.stderr.write(f"{len(imported.rows)} keys and items: {len(imported.rows) - left} mapped, {left} not\n")
+    streams.remark(f"{len(imported.rows)} keys and items: {len(imported.rows) - left} mapped, {left} not\n")
     return 0
 
 

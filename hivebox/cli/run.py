@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 
+from hivebox.cli import streams
 from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.frozen import Frozen
@@ -194,9 +195,9 @@ def _progress(chosen: _Chosen) -> Any:
         return None
 
     def show(stage: str, done: int, total: int) -> None:
-        sys.stderr.write(f"\r\x1b[Khivebox: building the root, {stage} {done}/{total}")
+        streams.remark(f"\r\x1b[Khivebox: building the root, {stage} {done}/{total}")
         if done >= total:
-            sys.stderr.write("\r\x1b[K")
+            streams.remark("\r\x1b[K")
 
     return show
 
@@ -229,7 +230,7 @@ def _present(report: Report, policy: Policy, chosen: _Chosen, report_fd: int) ->
     if report_fd >= 0:
         _write_report(report, report_fd)
     if not chosen.has("--quiet") and not chosen.has("--json"):
-        sys.stderr.write("".join(f"hivebox: {printable(line)}\n" for line in _remarks(report, policy)))
+        streams.remark("".join(f"hivebox: {printable(line)}\n" for line in _remarks(report, policy)))
 
 
 def _write_report(report: Report, report_fd: int) -> None:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from hivebox.cli import streams
 from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.policy import oci
@@ -70,7 +71,7 @@ def _import(arguments: argparse.Namespace) -> int:
             lines.append(textwrap.fill(f"  {key}: [{names}]", _WIDTH, subsequent_indent="    ", break_on_hyphens=False))
     sys.stdout.write("\n".join(lines) + "\n")
     for note in (*imported.notes, *_dangerous(imported.syscalls)):
-        sys.stderr.write(textwrap.fill(f"note: {note}", _WIDTH, subsequent_indent="      ") + "\n")
+        streams.remark(textwrap.fill(f"note: {note}", _WIDTH, subsequent_indent="      ") + "\n")
     return 0
 
 

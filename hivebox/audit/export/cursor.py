@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hivebox.audit.custody import open_private_dir, write_new
+from hivebox.audit.custody import open_private_dir, path_in, write_new
 from hivebox.audit.statement import is_sha256
 from hivebox.errors import HiveboxError
 
@@ -24,7 +24,11 @@ def name_for(target: str) -> str:
     scheme, _, path = target.partition(":")
     if scheme in ("file", "unix"):
         target = f"{scheme}:{os.path.abspath(path)}"
-    return f"{scheme}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:16]}"
+    return f"{'stdout' if scheme == '-' else scheme}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:16]}"
+
+
+class NotKeptError(OSError):
+    """How far the export got could not be written down; the next one sends the same again."""
 
 
 class Cursor:
@@ -60,7 +64,10 @@ class Cursor:
         """Durable when it returns."""
         temporary = f".{self._file}-{os.urandom(8).hex()}"
         data = json.dumps({"line_sha256": line_sha256, "seq": seq}).encode() + b"\n"
-        write_new(self._dir_fd, temporary, data, 0o600)
+        try:
+            write_new(self._dir_fd, temporary, data, 0o600)
+        except OSError as error:
+            raise NotKeptError(error.errno, error.strerror, error.filename) from error
         os.rename(temporary, self._file, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
         os.fsync(self._dir_fd)
         self.seq, self.line_sha256 = seq, line_sha256
@@ -75,7 +82,7 @@ def locked(state_dir: str, name: str) -> Iterator[Cursor]:
     dir_fd = open_private_dir(os.path.join(state_dir, "audit"), "export")
     lock_fd = -1
     try:
-        lock_fd = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+        lock_fd = _open_lock(dir_fd, f"{name}.lock")
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -87,3 +94,10 @@ def locked(state_dir: str, name: str) -> Iterator[Cursor]:
         if lock_fd >= 0:
             os.close(lock_fd)
         os.close(dir_fd)
+
+
+def _open_lock(dir_fd: int, name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    except OSError as error:
+        raise NotKeptError(error.errno, error.strerror, path_in(dir_fd, name)) from error
