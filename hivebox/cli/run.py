@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from hivebox.report import Report, Violation
+    from hivebox.report import Cause, Report, Violation
 
 _OPTIONS = (
     Option("--profile", "NAME|FILE", "what the script may do (default: by the script's suffix)", short="-p"),
@@ -270,6 +270,10 @@ def _refused_network(report: Report) -> list[str]:
     return remarks(report.ending.network)
 
 
+def _mechanism(cause: Cause) -> str:
+    return "polled, as there is no control group: hivebox doctor" if cause.mechanism == "poll" else cause.mechanism
+
+
 def _remarks(report: Report, policy: Policy) -> list[str]:
     """What the reader must know and cannot see from the script's own output; nothing after a plain success."""
     lines = []
@@ -279,7 +283,7 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
             f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
         )
         head = "lost" if ending.cause.control == "streams" else "stopped"
-        lines.append(f"{head}: {ending.cause.text} ({ending.cause.mechanism}; {usage})")
+        lines.append(f"{head}: {ending.cause.text} ({_mechanism(ending.cause)}; {usage})")
     for violation in _telling(ending.violations):
         times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
@@ -289,6 +293,4 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
         lines.append(f"refused: {hidden} more; see hivebox audit show {report.run_id}")
     lines += _refused_network(report)
     lines += [f"not collected: {output.path}: {output.skipped}" for output in report.files if output.skipped]
-    if report.controls.get("cgroup", {}).get("backend") == "poll" and ending.cause:
-        lines.append(f"note: no control group here, limits of {policy.name} were polled (hivebox doctor)")
     return lines

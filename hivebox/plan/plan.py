@@ -39,8 +39,10 @@ class Plan(Frozen):
         return tuple(step.notify_fd for step in self.steps if isinstance(step, Syscalls))
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Step name -> its facts, then the controls that the policy allowed to skip, with the reason."""
+        """Step name -> its facts, then the supervisor's own clock, then the controls that the policy allowed to skip,
+        with the reason. What is done by other means than the kernel's says itself that it is not enforced."""
         controls = {step.name: {"enforced": True, **step.describe()} for step in self.steps}
+        controls["wall_time"] = {"enforced": True, "wall_time_s": self.wall_time_s}
         controls.update({name: {"enforced": False, "reason": reason} for name, reason in self.skipped})
         return controls
 

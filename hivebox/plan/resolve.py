@@ -61,7 +61,7 @@ def resolve(policy: Policy, request: Request, tree: Tree, program: tuple[bytes, 
         inodes=limits.workdir_inodes,
         executable=policy.filesystem.work_exec,
     )
-    streams = Streams(stdin=request.stdin)
+    streams = Streams(stdin=request.stdin, output_size_bytes=limits.output_size_bytes)
     environment = Environment(tree.search_path, policy.environment, request.environ)
     script, argv = _command(request, tree)
     syscalls = Syscalls(policy.syscalls, *program, cgroup)

@@ -50,13 +50,16 @@ class Streams(Step):
 
     name = "streams"
 
-    def __init__(self, *, stdin: bool) -> None:
+    def __init__(self, *, stdin: bool, output_size_bytes: int) -> None:
+        """``output_size_bytes``: of both outputs together, as the supervisor lets through."""
         self._stdin = stdin
+        self._output_size_bytes = output_size_bytes
         self.child_ends: tuple[int, int, int] = (-1, -1, -1)
         self.supervisor_ends: tuple[int, int, int] = (-1, -1, -1)
 
     def describe(self) -> dict[str, Any]:
-        return {"stdin": "pipe" if self._stdin else "null", "stdout": "pipe", "stderr": "pipe"}
+        kinds = {"stdin": "pipe" if self._stdin else "null", "stdout": "pipe", "stderr": "pipe"}
+        return {**kinds, "output_size_bytes": self._output_size_bytes}
 
     def prepare(self) -> None:
         if self._stdin:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SLACK = 16
 _STACK = 8 << 20
+_OF_THE_TREE = ("memory_bytes", "pids", "cpu_time_s", "cpus")
 
 
 class CgroupStep(Step):
@@ -35,14 +36,16 @@ class CgroupStep(Step):
         self.refused = ""
 
     def describe(self) -> dict[str, Any]:
-        if self.group is None:
-            return {"backend": "poll", "reason": self.refused} if self.refused else {"backend": "poll"}
-        plain: dict[str, Any] = {"backend": self.group.backend, "group": self.group.place}
-        if self.group.refused:
-            plain["passed_over"] = dict(self.group.refused)
+        plain: dict[str, Any] = {name: getattr(self._values, name) for name in _OF_THE_TREE}
         if self._io.wanted:
             plain["io"] = self._io._asdict()
-        return plain
+        if self.refused:
+            return {**plain, "enforced": False, "backend": "poll", "reason": self.refused}
+        if self.group is None:  # before ``prepare``
+            return {**plain, "ways": list(self.ways)}
+        if self.group.refused:
+            plain["passed_over"] = dict(self.group.refused)
+        return {**plain, "backend": self.group.backend, "group": self.group.place}
 
     def prepare(self) -> None:
         values = self._values

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 
 import pytest
 
+from hivebox.cli.run import _remarks as remarks
 from hivebox.errors import HiveboxError
 from hivebox.policy.model import Limits
 from hivebox.report import Report
@@ -227,3 +229,27 @@ def test_the_report_says_which_way_was_taken(runner: Runner, grouped) -> None:
     facts = runner.command("true", transform=grouped).controls["cgroup"]
     assert facts["backend"] in {"cgroup-v1", "cgroup-v2", "systemd"}
     assert facts["group"].startswith("/sys/fs/cgroup/")
+
+
+def test_the_record_says_what_was_enforced(runner: Runner, backend, hivebox) -> None:
+    limits = limited(memory_bytes=777 * MIB, wall_time_s=17.0, cpu_time_s=7.0, output_size_bytes=5 * MIB, pids=33)
+    report = runner.command("true", policy=policy(limits=limits), transform=backend)
+    shown = json.loads(hivebox("audit", "show", report.run_id, "--json").stdout)
+    started, finished = (record["statement"]["predicate"] for record in shown["records"])
+    controls = started["controls"]
+    assert controls == report.controls
+    group = controls["cgroup"]
+    assert (group["memory_bytes"], group["cpu_time_s"], group["pids"]) == (777 * MIB, 7.0, 33)
+    assert controls["wall_time"]["wall_time_s"] == 17.0
+    assert controls["streams"]["output_size_bytes"] == 5 * MIB
+    assert group["enforced"] is finished["enforced"]["cgroup"] is not is_polled(report)
+    if is_polled(report):
+        assert group["reason"]
+
+
+def test_a_polled_limit_is_one_remark(runner: Runner) -> None:
+    code = "kept = []\nwhile True: kept.append(bytearray(1 << 20))"
+    chosen = policy(limits=limited(memory_bytes=64 * MIB))
+    lines = remarks(runner.command(PYTHON, "-c", code, policy=chosen, transform=by("none")), chosen)
+    assert [line.partition(" (")[0] for line in lines] == ["stopped: memory limit of 64 MiB reached"]
+    assert "polled, as there is no control group" in lines[0]
