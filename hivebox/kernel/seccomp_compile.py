@@ -91,7 +91,7 @@ def _build(pyseccomp: Any, policy_rules: Iterable[SyscallRule]) -> bytes:
 
 
 def _add(pyseccomp: Any, seccomp_filter: Any, number: int, rule: SyscallRule) -> None:
-    action = pyseccomp.ERRNO(rule.errno) if rule.errno else pyseccomp.ALLOW
+    action = pyseccomp.ALLOW if rule.errno is None else pyseccomp.ERRNO(rule.errno)
     comparisons = (pyseccomp.Arg(item.argument, pyseccomp.MASKED_EQ, item.mask, item.value) for item in rule.conditions)
     seccomp_filter.add_rule_exactly(action, number, *comparisons)
 

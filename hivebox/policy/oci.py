@@ -40,13 +40,13 @@ def _argument(condition: Condition) -> dict[str, Any]:
 def export_oci(policy: Policy, machine: str = _MACHINE) -> dict[str, Any]:
     """A profile for runc, crun, Docker and Podman on ``machine`` that allows what ``policy`` allows. Refused calls
     answer EPERM there and are not reported, since that needs hivebox's supervisor."""
-    entries: dict[tuple[Conditions, int], list[str]] = {}
+    entries: dict[tuple[Conditions, int | None], list[str]] = {}
     for rule in rules(policy):
         entries.setdefault((rule.conditions, rule.errno), []).append(rule.call)
     syscalls = []
     for (conditions, errno), names in entries.items():
-        entry: dict[str, Any] = {"names": names, "action": "SCMP_ACT_ERRNO" if errno else _ALLOW}
-        if errno:
+        entry: dict[str, Any] = {"names": names, "action": _ALLOW if errno is None else "SCMP_ACT_ERRNO"}
+        if errno is not None:
             entry["errnoRet"] = errno
         if conditions:
             entry["args"] = [_argument(condition) for condition in conditions]

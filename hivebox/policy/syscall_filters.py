@@ -27,15 +27,22 @@ class Condition(NamedTuple):
 
 
 class SyscallRule(NamedTuple):
-    """``call`` is answered with ``errno`` (0: it is allowed) when every condition holds. A call that no rule
-    answers is refused and reported."""
+    """``call`` is allowed (``errno`` None) or answered with ``errno`` when every condition holds; ``errno`` 0 says that
+    it was done, although it was not. A call that no rule answers is refused and reported."""
 
     call: str
     conditions: tuple[Condition, ...] = ()
-    errno: int = 0
+    errno: int | None = None
 
 
 Conditions = tuple[Condition, ...]
+
+
+class Filter(NamedTuple):
+    """``only`` says in words what ``alternatives`` test; the call is allowed when one of them holds."""
+
+    only: str
+    alternatives: tuple[Conditions, ...]
 
 
 def _equal(argument: int, *values: int) -> tuple[Conditions, ...]:
@@ -64,7 +71,7 @@ _SET_ID_BITS = 0o6000
 _O_CREAT_OR_TMPFILE = 0o100 | 0o20000000
 _S_IFMT = 0o170000
 _FILE_TYPES = (0, 0o100000, 0o010000, 0o140000)  # 0 and S_IFREG are regular files, S_IFIFO, S_IFSOCK
-_MFD_NOEXEC_SEAL = 0x8
+_MFD_HUGETLB, _MFD_NOEXEC_SEAL = 0x4, 0x8
 
 
 def _mode(argument: int) -> tuple[Conditions, ...]:
@@ -80,9 +87,11 @@ def _mknod(mode: int) -> tuple[Conditions, ...]:
     return tuple((Condition(mode, _S_IFMT | _SET_ID_BITS, kind),) for kind in _FILE_TYPES)
 
 
+# Not F_SETPIPE_SZ (1031): pipes count against the host's user, and above a soft limit every new one has two pages.
+_F_SETPIPE_SZ = 1031
 # Not F_SETLEASE (1024): a lease on a granted file makes whoever opens it outside wait for 45 s. Not F_NOTIFY (1026):
 # inotify by another name, and it tells when the host's processes use the files of a shared mount.
-_FCNTL_COMMANDS = ((0, 16), (36, 38), (1025, 1025), (1027, 1040))
+_FCNTL_COMMANDS = ((0, 16), (36, 38), (1025, 1025), (1027, 1030), (1032, 1040))
 
 
 def _fcntl() -> tuple[Conditions, ...]:
@@ -93,6 +102,16 @@ def _own_limit(argument: int) -> tuple[Conditions, ...]:
     """Every RLIMIT_* but CORE (4), which hivebox sets to 1: with 0, a host that pipes cores to a handler would run it,
     as root, on what the script left of itself; only 1 stops that (core(5))."""
     return tuple((resource,) for first, last in ((0, 3), (5, 15)) for resource in _between(argument, first, last))
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+# Reserved huge pages are in no memory control group. As on a host that has none reserved, the answer is ENOMEM.
+_HUGE_PAGES = (("mmap", 3, 0x40000), ("memfd_create", 1, _MFD_HUGETLB), ("shmget", 2, 0o4000))
+
+
+def _no_huge_pages(argument: int, bit: int) -> Filter:
+    return Filter("no huge pages", ((_without(argument, bit),),))
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -144,7 +163,7 @@ _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _SOCK_TYPE_MASK = 0xF  # the rest of ``type`` is SOCK_CLOEXEC and SOCK_NONBLOCK
 _STREAM, _DGRAM, _SEQPACKET = 1, 2, 5
 _TCP, _UDP = 6, 17
-_ENOSYS, _EAFNOSUPPORT = 38, 97
+_EPERM, _ENOMEM, _ENOSYS, _EAFNOSUPPORT = 1, 12, 38, 97
 _LIBUV_RING_ENTRIES = 256
 _NSCD_SOCKET_TYPE = _STREAM | 0o2000000 | 0o4000  # SOCK_CLOEXEC | SOCK_NONBLOCK
 
@@ -171,10 +190,13 @@ def _internet() -> tuple[Conditions, ...]:
     )
 
 
+# Answered, not done: a listener's buffer is that of each connection that waits for accept(2), and in no control group.
+# Few programs could do with an error. SO_RCVLOWAT makes room for what it waits for.
+_SOL_SOCKET, _SO_RCVBUF, _SO_RCVLOWAT = 1, 8, 18
 # level -> ranges of options. Left out: SO_ATTACH_* (BPF in the kernel), TCP_MD5SIG, TCP_REPAIR* and TCP_ULP (kernel
 # TLS), UDP_ENCAP, and 64 and 65 of the IP levels (netfilter tables).
 _SOCKET_OPTIONS = {
-    1: ((0, 25), (28, 49)),  # SOL_SOCKET
+    _SOL_SOCKET: ((0, 7), (9, 17), (19, 25), (28, 49)),
     0: ((0, 63),),  # IPPROTO_IP
     41: ((0, 63), (66, 79)),  # IPPROTO_IPV6
     _TCP: ((0, 13), (15, 18), (23, 28), (30, 30), (36, 36)),
@@ -194,13 +216,6 @@ def _setsockopt() -> tuple[Conditions, ...]:
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
-class Filter(NamedTuple):
-    """``only`` says in words what ``alternatives`` test; the call is allowed when one of them holds."""
-
-    only: str
-    alternatives: tuple[Conditions, ...]
-
-
 _NO_SET_ID = "without set-user-ID and set-group-ID bits"
 
 _FILTERS: dict[str, Filter] = {
@@ -215,9 +230,10 @@ _FILTERS: dict[str, Filter] = {
     "openat": Filter(_NO_SET_ID, _open(2, 3)),
     "mknod": Filter("regular files, FIFOs and sockets", _mknod(1)),
     "mknodat": Filter("regular files, FIFOs and sockets", _mknod(2)),
-    "fcntl": Filter("all commands but leases and directory notifications", _fcntl()),
+    "fcntl": Filter("all commands but leases, directory notifications, sizes of pipes", _fcntl()),
     "ioctl": Filter("terminal state, byte counts, flags of a descriptor, reading interfaces", _equal(1, *_IOCTL)),
     "prctl": Filter("name, parent-death signal and queries of itself", _equal(0, *_PRCTL)),
+    **{call: _no_huge_pages(argument, bit) for call, argument, bit in _HUGE_PAGES},
     # READ_IMPLIES_EXEC and ADDR_NO_RANDOMIZE weaken the next program.
     "personality": Filter("the query and PER_LINUX", _equal(0, 0, 0xFFFF_FFFF)),
     # The sandbox's init runs as the same user.
@@ -244,7 +260,7 @@ _ANY_UNIX = {
     "socketpair": Filter("Unix sockets", _equal(0, _AF_UNIX)),
 }
 # A program run from an executable memfd is in no mount: "nothing writable is executable" would not hold.
-_NOEXEC_MEMFD = Filter("with MFD_NOEXEC_SEAL", ((Condition(1, _MFD_NOEXEC_SEAL, _MFD_NOEXEC_SEAL),),))
+_NOEXEC_MEMFD = Filter("with MFD_NOEXEC_SEAL", ((Condition(1, _MFD_NOEXEC_SEAL | _MFD_HUGETLB, _MFD_NOEXEC_SEAL),),))
 
 
 def filter_of(call: str, policy: Policy, granted_calls: Container[str]) -> Filter | None:
@@ -262,6 +278,13 @@ def _quiet(policy: Policy, granted_calls: Container[str]) -> Iterable[SyscallRul
     for call, (errno, _why) in QUIET.items():
         if call not in granted_calls:
             yield SyscallRule(call, errno=errno)
+    for call, argument, bit in _HUGE_PAGES:
+        if call in granted_calls:
+            yield SyscallRule(call, (Condition(argument, bit, bit),), _ENOMEM)
+    yield SyscallRule("fcntl", (Condition(1, _INT, _F_SETPIPE_SZ),), _EPERM)  # as above the user's own limit
+    if "setsockopt" in granted_calls:
+        for option in (_SO_RCVBUF, _SO_RCVLOWAT):
+            yield SyscallRule("setsockopt", (Condition(1, _INT, _SOL_SOCKET), Condition(2, _INT, option)), 0)
     # getaddrinfo asks NETLINK_ROUTE which address families there are, and takes a refusal for "all".
     netlink = (Condition(0, _INT, _AF_NETLINK), Condition(2, _INT, 0))
     yield SyscallRule("socket", netlink, _EAFNOSUPPORT)

@@ -9,6 +9,7 @@ import struct
 import time
 
 from hivebox.errors import HiveboxError
+from hivebox.kernel.sysctl import write_sysctl
 from hivebox.policy.model import Network as Values
 from hivebox.steps.step import Step
 from hivebox.waiting import Wait
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _FINISH_S = 20.0  # it has what a script flooded it with to tell first
 _NONE = Values()
+# What a connection can hold before anybody accepts it, when no control group counts it (supervise/unaccepted.py). The
+# buffer grows as its owner reads, up to the kernel's default. SO_RCVBUF would do away with that:
+# policy/syscall_filters.py answers it.
+RECEIVE_BUFFER_BYTES = 64 << 10
+_TCP_RMEM = f"4096 {RECEIVE_BUFFER_BYTES} {6 << 20}"
 
 
 class Network(Step):
@@ -38,10 +44,11 @@ class Network(Step):
         self._sandbox_fd = -1  # what the set-up needs of the relay
 
     def describe(self) -> dict[str, Any]:
+        plain = {"interfaces": ["lo"], "receive_buffer_bytes": RECEIVE_BUFFER_BYTES}
         if not self._values.allow:
-            return {"mode": "none", "interfaces": ["lo"]}
+            return {"mode": "none", **plain}
         rules = [rule.text() for rule in self._values.allow]
-        return {"mode": "allow", "interfaces": ["lo"], "allow": rules, "dns": list(self._values.dns) or "host"}
+        return {"mode": "allow", **plain, "allow": rules, "dns": list(self._values.dns) or "host"}
 
     # -- in the supervisor ---------------------------------------------------------------------------------------------
 
@@ -101,6 +108,7 @@ class Network(Step):
 
     def set_up(self) -> None:
         _bring_up_loopback()
+        write_sysctl("net/ipv4/tcp_rmem", _TCP_RMEM)
         if self._sandbox_fd >= 0:
             from hivebox.network import listeners  # noqa: PLC0415  # there already: see prepare
 

@@ -6,6 +6,7 @@ import os
 
 from hivebox.kernel.cgroup import Cgroup, Usage
 from hivebox.policy.model import Limits
+from hivebox.supervise.unaccepted import Unaccepted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _POLL_INTERVAL_S = 0.02
 _SAMPLE_INTERVAL_S = 0.05
-_IDLE_INTERVAL_S = 1.0
+_IDLE_INTERVAL_S = 0.2
 _SHORTEST_S = 0.005
 
 
@@ -38,10 +39,12 @@ class Meter(Protocol):
 
 class CgroupMeter:
     """The kernel stops memory and processes at their limits. What it does not wake us for is looked at: CPU time as
-    often as it could run out, and, where the group ``polls``, refused forks and sampled peaks."""
+    often as it could run out, connections that are in no group, and, where the group ``polls``, refused forks and
+    sampled peaks."""
 
-    def __init__(self, group: Cgroup) -> None:
+    def __init__(self, group: Cgroup, init_pid: int) -> None:
         self.mechanism = group.backend
+        self._unaccepted = Unaccepted(init_pid)
         self._group = group
         self._cpus = os.cpu_count() or 1
         self._interval_s = _SAMPLE_INTERVAL_S if group.polls else _IDLE_INTERVAL_S
@@ -51,14 +54,18 @@ class CgroupMeter:
             self._group.sample()
             if self._group.reached("pids"):
                 return "pids"
+        if self._unaccepted.over(limits):
+            return "memory"
         return "cpu_time" if self._group.cpu_time_s() >= limits.cpu_time_s else ""
 
     def next_check_s(self, limits: Limits) -> float:
         soonest = (limits.cpu_time_s - self._group.cpu_time_s()) / self._cpus
-        return min(max(soonest, _SHORTEST_S), self._interval_s)
+        interval_s = _SAMPLE_INTERVAL_S if self._unaccepted.any_socket else self._interval_s
+        return min(max(soonest, _SHORTEST_S), interval_s)
 
     def usage(self) -> Usage:
-        return self._group.usage()
+        usage = self._group.usage()
+        return usage._replace(memory_peak_bytes=usage.memory_peak_bytes + self._unaccepted.peak_bytes)
 
 
 class PollMeter:
@@ -69,6 +76,7 @@ class PollMeter:
 
     def __init__(self, init_pid: int, work_fd: int) -> None:
         self._init_pid = init_pid
+        self._unaccepted = Unaccepted(init_pid)
         self._work_fd = work_fd
         self._cpu_user_s = self._cpu_system_s = 0.0
         self._memory_peak_bytes = self._pids_peak = 0
@@ -77,7 +85,7 @@ class PollMeter:
 
     def over(self, limits: Limits) -> str:
         self._sample()
-        if self._memory_peak_bytes > limits.memory_bytes:
+        if self._memory_peak_bytes > limits.memory_bytes or self._unaccepted.over(limits):
             return "memory"
         if self._pids_peak >= limits.pids:  # the kernel refuses the next one (RLIMIT_NPROC) and tells nobody
             return "pids"
@@ -93,7 +101,14 @@ class PollMeter:
         self._pids_peak = max(self._pids_peak, 1)
 
     def usage(self) -> Usage:
-        return Usage(self._cpu_user_s, self._cpu_system_s, self._memory_peak_bytes, self._pids_peak, 0, 0)
+        return Usage(
+            self._cpu_user_s,
+            self._cpu_system_s,
+            self._memory_peak_bytes + self._unaccepted.peak_bytes,
+            self._pids_peak,
+            0,
+            0,
+        )
 
     def _sample(self) -> None:
         init = _stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice

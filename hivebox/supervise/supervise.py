@@ -71,7 +71,9 @@ class Supervision:
         self._cancelled = 0
         group = plan.cgroup.group
         self._group = group
-        self._meter: Meter = CgroupMeter(group) if group else PollMeter(sandbox.init_pid, sandbox.work_fd)
+        self._meter: Meter = (
+            CgroupMeter(group, sandbox.init_pid) if group else PollMeter(sandbox.init_pid, sandbox.work_fd)
+        )
         self._budget = Budget(limits.output_size_bytes)
         stdin_fd, stdout_fd, stderr_fd = plan.streams.take()
         self._stdout = Pump(stdout_fd, sinks.stdout_fd, self._budget)

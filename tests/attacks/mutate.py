@@ -306,6 +306,7 @@ def naive_copy(source: str, target: str, *pass_fds: int) -> None:
 
 CONTROLS: dict[str, Removal] = {
     **{f"namespaces.{kind}": _namespace(kind) for kind in ("pid", "network", "ipc", "uts", "cgroup")},
+    "namespaces.quotas": _set("namespaces", _quotas={}),
     "root.proc": _set("root", _private_proc=False),
     "root.proc_read_only": _set("root", _proc_flags=mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC),
     "root.devices": Removal(plan=_more_devices),

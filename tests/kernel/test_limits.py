@@ -72,6 +72,39 @@ def test_memory_in_the_work_directory(runner: Runner, backend) -> None:
     assert report.outcome == "memory"
 
 
+def test_memory_in_connections_that_nobody_accepts(runner: Runner, backend) -> None:
+    code = (
+        "import socket, time\n"
+        "listener = socket.create_server(('127.0.0.1', 0), backlog=4000)\n"
+        "for _ in range(2000):\n"
+        "    with socket.create_connection(listener.getsockname()) as client: client.sendall(bytes(50_000))\n"
+        "time.sleep(1)"
+    )
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(memory_bytes=48 * MIB)), transform=backend)
+    assert (report.outcome, report.ending.cause.control) == ("memory", "memory")
+
+
+def test_connections_that_are_accepted_are_a_server_at_work(runner: Runner, backend) -> None:
+    """More of them than could all wait: each is listed, and none is taken for one that waits."""
+    code = (
+        "import asyncio\n"
+        "async def answer(reader, writer):\n"
+        "    writer.write(await reader.readexactly(100_000)); await writer.drain(); await asyncio.sleep(0.5)\n"
+        "    writer.close()\n"
+        "async def ask(port):\n"
+        "    reader, writer = await asyncio.open_connection('127.0.0.1', port)\n"
+        "    writer.write(bytes(100_000)); got = len(await reader.readexactly(100_000)); writer.close(); return got\n"
+        "async def main():\n"
+        "    server = await asyncio.start_server(answer, '127.0.0.1', 0)\n"
+        "    port = server.sockets[0].getsockname()[1]\n"
+        "    print(sum(await asyncio.gather(*(ask(port) for _ in range(100)))))\n"
+        "asyncio.run(main())"
+    )
+    limits = limited(memory_bytes=128 * MIB)
+    report = runner.command(PYTHON, "-c", code, policy=policy(limits=limits), transform=backend)
+    assert (report.outcome, report.stdout) == ("ok", b"10000000\n")
+
+
 def test_processes(runner: Runner, backend) -> None:
     code = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
     report = runner.command(PYTHON, "-c", code, policy=policy(limits=limited(pids=20)), transform=backend)

@@ -32,6 +32,7 @@ from hivebox.errors import HiveboxError
 from hivebox.kernel import bpf, process, seccomp
 from hivebox.kernel.seccomp_compile import _LAUNCHER_RULES, compile_program
 from hivebox.kernel.syscall_table import MACHINE, syscall_name
+from hivebox.policy.load import load_policy
 from hivebox.policy.model import Filesystem, Policy, Syscalls
 from hivebox.policy.syscall_filters import SyscallRule, rules
 from hivebox.policy.syscall_groups import GROUPS, QUIET, granted
@@ -82,7 +83,7 @@ def interpret(program: bytes, number: int, arguments: tuple[int, ...] = (), arch
 def expected(all_rules: list[SyscallRule], name: str, arguments: tuple[int, ...]) -> int:
     for rule in all_rules:
         if rule.call == name and all(arguments[c.argument] & c.mask == c.value for c in rule.conditions):
-            return ERRNO | rule.errno if rule.errno else ALLOW
+            return ALLOW if rule.errno is None else ERRNO | rule.errno
     return NOTIFY
 
 
@@ -134,7 +135,7 @@ def test_another_architecture_ends_the_process(number: int) -> None:
 def test_allowed_calls_without_a_filter_never_load_an_argument() -> None:
     """So the kernel answers them from its bitmap of constant verdicts (seccomp_cache_prepare), not by running this."""
     program = compile_program(policy(PYTHON))
-    without = {rule.call for rule in rules(policy(PYTHON)) if not rule.conditions and not rule.errno}
+    without = {rule.call for rule in rules(policy(PYTHON)) if not rule.conditions and rule.errno is None}
     code = bpf.instructions(program)
     for name in without & set(NUMBERS):
         accumulator = at = 0
@@ -524,6 +525,23 @@ def test_a_mode_without_o_creat_is_not_looked_at() -> None:
 def test_no_device_nodes(kind: int) -> None:
     outcome = confined(policy(STRICT), lambda: call("mknodat", AT_FDCWD, b"/nowhere/x", kind | 0o644, 0))
     assert outcome == Outcome(-EPERM, ["mknodat"], 0)
+
+
+@pytest.mark.parametrize("name", ["default", "governance", "node", "python", "shell", "strict"])
+def test_no_shipped_profile_grants_huge_pages(name: str) -> None:
+    """Nor does one with work_exec, or with System V segments."""
+    shipped, _ = load_policy(name)
+    wide = shipped._replace(
+        filesystem=shipped.filesystem._replace(work_exec=True), syscalls=Syscalls((*shipped.syscalls.groups, "@ipc"))
+    )
+    for each in (shipped, wide):
+        program = compile_program(each)
+        for call_name, argument, bit in (("mmap", 3, 0x40000), ("memfd_create", 1, 4), ("shmget", 2, 0o4000)):
+            plain = [0x8] * 6  # MFD_NOEXEC_SEAL
+            huge = [*plain[:argument], plain[argument] | bit, *plain[argument + 1 :]]
+            assert interpret(program, NUMBERS[call_name], tuple(huge)) != ALLOW
+            granted_call = call_name in granted(each.syscalls)
+            assert (interpret(program, NUMBERS[call_name], tuple(plain)) == ALLOW) == granted_call
 
 
 def test_memfd_is_not_executable_unless_the_work_directory_is() -> None:
