@@ -29,7 +29,8 @@ EXEC_MAGIC_PLACEHOLDER = int.from_bytes(b"hivebox!", "big")
 CONTROL_FD = 1000
 
 _INSTRUCTION = struct.Struct("=HBBI")  # code, jump if true, jump if false, constant
-_LOAD, _JUMP_IF_EQUAL = 0x20, 0x15  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K
+_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
+_RETURN_ERRNO = 0x0005_0000  # SECCOMP_RET_ERRNO
 _ARGUMENT_5 = 16 + 8 * 5  # offset in struct seccomp_data; little-endian, so the low half comes first
 _LOW = 0xFFFF_FFFF
 
@@ -57,6 +58,12 @@ def patch_exec_magic(program: bytes, magic: int) -> bytes:
     for index, half in ((first + 1, magic >> 32), (first + 3, magic & _LOW)):
         struct.pack_into("=I", patched, index * _INSTRUCTION.size + 4, half)
     return bytes(patched)
+
+
+def refuse_call(program: bytes, number: int, errno_number: int) -> bytes:
+    """The program behind three instructions that answer one call, whatever the rest would say."""
+    first = ((_LOAD, 0, 0, 0), (_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _RETURN_ERRNO | errno_number))
+    return b"".join(_INSTRUCTION.pack(*each) for each in first) + program
 
 
 def _find_magic(program: bytes) -> int:

@@ -137,8 +137,9 @@ class Rlimits(Step):
             "CPU": int(values.cpu_time_s) + 1,
             "FSIZE": values.file_size_bytes,
             "NOFILE": values.open_files,
-            # Init counts too. With a cgroup, which counts exactly and tells us, this is only the second lock.
-            "NPROC": values.pids + (_SLACK if self._cgroup.group else 1),
+            # Init counts too. With a cgroup, which counts exactly and tells us, this is only the second lock; without,
+            # the kernel would refuse and tell nobody: so one more is let in, whom the poll sees.
+            "NPROC": values.pids + (_SLACK if self._cgroup.group else 2),
             "MSGQUEUE": 0,
             "MEMLOCK": 64 << 10,
             "SIGPENDING": 1024,

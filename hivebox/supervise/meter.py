@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hivebox.kernel.cgroup import Cgroup, Usage
 from hivebox.policy.model import Limits
@@ -17,6 +18,7 @@ else:
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _POLL_INTERVAL_S = 0.02
+_LOOK_S = 0.05
 _SAMPLE_INTERVAL_S = 0.05
 _IDLE_INTERVAL_S = 0.2
 _SHORTEST_S = 0.005
@@ -87,7 +89,7 @@ class PollMeter:
         self._sample()
         if self._memory_peak_bytes > limits.memory_bytes or self._unaccepted.over(limits):
             return "memory"
-        if self._pids_peak >= limits.pids:  # the kernel refuses the next one (RLIMIT_NPROC) and tells nobody
+        if self._pids_peak > limits.pids:
             return "pids"
         return "cpu_time" if self._cpu_user_s + self._cpu_system_s >= limits.cpu_time_s else ""
 
@@ -114,12 +116,8 @@ class PollMeter:
         init = _stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice
         processes = {pid: fields for pid in descendants(self._init_pid) if (fields := _stat(pid))}
         self._count_cpu(init, processes)
-        memory = sum(_proportional_set(pid) or int(fields[21]) * _PAGE for pid, fields in processes.items())
-        hidden: dict[int, int] = {}
-        for pid in processes:
-            hidden |= _memory_files(pid)
         filled = os.fstatvfs(self._work_fd)
-        memory += sum(hidden.values()) + (filled.f_blocks - filled.f_bfree) * filled.f_frsize
+        memory = _memory(processes) + (filled.f_blocks - filled.f_bfree) * filled.f_frsize
         self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
         self._pids_peak = max(self._pids_peak, sum(int(fields[17]) for fields in processes.values()))
 
@@ -165,6 +163,17 @@ def _children(pid: int, thread: str) -> list[int]:
         return []  # this thread has ended; the others' children count all the same
 
 
+def _memory(processes: dict[int, list[bytes]]) -> int:
+    """Bytes of all together. A process can have so many mappings that adding them up takes long: what is left when the
+    look has cost too much counts by its resident set, which is known, if too high."""
+    enough = time.thread_time() + _LOOK_S
+    total = 0
+    for pid, fields in processes.items():
+        proportional = _proportional_set(pid) if time.thread_time() < enough else 0
+        total += proportional or int(fields[21]) * _PAGE
+    return total
+
+
 def _proportional_set(pid: int) -> int:
     """Bytes, shared pages divided among their users: after a fork, resident sets would count every page twice."""
     try:
@@ -175,20 +184,6 @@ def _proportional_set(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     return 0
-
-
-def _memory_files(pid: int) -> dict[int, int]:
-    """Inode -> bytes of the memfds that the process holds open: memory that is in no address space."""
-    found = {}
-    try:
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            path = f"/proc/{pid}/fd/{name}"
-            if os.readlink(path).startswith("/memfd:"):
-                status = os.stat(path)
-                found[status.st_ino] = status.st_blocks * 512
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return found  # ended, or closed, between two reads
-    return found
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -259,13 +259,6 @@ def _allow_call(plan: Plan, call: str) -> Plan:
     return plan
 
 
-def _known_magic(plan: Plan) -> Plan:
-    step = _step(plan, "syscalls")
-    step.prepare = lambda: None  # it would replace the placeholder
-    step.magic = bpf.EXEC_MAGIC_PLACEHOLDER
-    return plan
-
-
 def _any_architecture(plan: Plan) -> Plan:
     """libseccomp's own setting, as a profile that forgot to pin the architecture would have it."""
     pyseccomp = seccomp_compile._pyseccomp()
@@ -333,7 +326,12 @@ CONTROLS: dict[str, Removal] = {
     "privileges": Removal(plan=lambda plan: _drop(plan, "privileges")),
     "privileges.capabilities": _set("privileges", confine=_keep_capabilities),
     "privileges.no_new_privs": _set("privileges", confine=_only_no_new_privs_missing),
-    "syscalls.exec_magic": Removal(plan=_known_magic),
+    "syscalls.exec_magic": _set("syscalls", magic=bpf.EXEC_MAGIC_PLACEHOLDER)._replace(
+        patch=lambda: patch.object(bpf, "patch_exec_magic", lambda program, magic: program)
+    ),
+    "syscalls.memory_files": Removal(
+        patch=lambda: patch.object(bpf, "refuse_call", lambda program, number, errno: program)
+    ),
     "syscalls.architecture": Removal(plan=_any_architecture),
     "syscalls.uncounted": _set("syscalls", _uncounted=lambda: False),
     "syscalls.kill_after": Removal(
