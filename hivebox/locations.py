@@ -53,6 +53,17 @@ def shipped_dir(kind: str) -> str:
     return os.path.join(sys.prefix, "share", "hivebox", kind)
 
 
+def code_dirs() -> tuple[str, ...]:
+    """What hivebox runs and imports, and the data shipped with it. Of ``sys.path`` only directories of installed
+    packages: one that a program put there for itself may have its data below."""
+    installed = (path for path in sys.path if os.path.basename(path) in {"site-packages", "dist-packages"})
+    environment = (sys.prefix,) if sys.prefix != sys.base_prefix else ()
+    base = (os.path.join(sys.base_prefix, name) for name in ("bin", "lib", "lib64"))
+    package = os.path.dirname(os.path.abspath(__file__))
+    return (package, shipped_dir("profiles"), shipped_dir("rootfs"), os.path.dirname(os.__file__),
+            *environment, *base, *installed)  # fmt: skip
+
+
 def find_shipped(kind: str, name: str) -> str | None:
     """The file ``<dir>/<kind>/<name>.yaml`` of the first directory that has it, or None."""
     for directory in (*(os.path.join(base, kind) for base in config_dirs()), shipped_dir(kind)):

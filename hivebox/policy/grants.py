@@ -7,9 +7,10 @@ RESOLVE_NO_SYMLINKS: a path with a link in it cannot be mounted under another na
 from __future__ import annotations
 
 import os
+import sys
 
 from hivebox.errors import ProfileError
-from hivebox.locations import config_dirs, state_dir
+from hivebox.locations import code_dirs, config_dirs, state_dir
 from hivebox.policy.model import Mount
 
 # A bind of the host's /proc shows its processes, and /proc/PID/root of one of them is a way out; /sys and /dev reach
@@ -44,13 +45,18 @@ def mount_mistake(mount: Mount) -> str:
         return f"{mount.dest} is the sandbox's own and cannot be mounted over"
     for private in private_dirs(mount.mode):
         if is_within(private, mount.source) or is_within(mount.source, private):
-            return f"{mount.source} holds {private}, where hivebox keeps its keys, records and rules"
+            return f"{private} is where hivebox keeps its keys, records, rules or code"
+    if mount.mode == "read_write":
+        for path in sys.path:
+            if is_within(os.path.realpath(path), mount.source):
+                return f"{mount.source} holds {path or 'this directory'}, where Python looks for the modules of hivebox"
     return ""
 
 
 def private_dirs(mode: str) -> tuple[str, ...]:
-    """Never visible: the signing key and the ledger. Never writable: what says what the next run may do."""
-    private = (state_dir(), *(config_dirs() if mode == "read_write" else ()))
+    """Never visible: the signing key and the ledger. Never writable: what says what the next run may do, and the code
+    that does it; this run's supervisor, too, has modules still to import."""
+    private = (state_dir(), *((*config_dirs(), *code_dirs()) if mode == "read_write" else ()))
     return tuple(dict.fromkeys(os.path.realpath(path) for path in private))
 
 

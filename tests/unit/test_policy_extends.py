@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hivebox import locations
 from hivebox.errors import ProfileError
@@ -14,6 +17,7 @@ from hivebox.policy.model import Mount
 from hivebox.policy.profile import available, compile_profile
 
 Put = Callable[[str, str], Path]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -208,6 +212,37 @@ def test_what_says_what_may_be_done_cannot_be_granted_for_writing(put: Put, tmp_
     override(policy, mounts=(Mount(config, "/x", "read_only"),))
     with pytest.raises(ProfileError, match="rules"):
         override(policy, mounts=(Mount(config, "/x", "read_write"),))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        str(CHECKOUT),
+        str(CHECKOUT / "hivebox"),
+        str(CHECKOUT / "hivebox/kernel/syscall_table.py"),
+        str(CHECKOUT / "profiles"),
+        str(CHECKOUT / "rootfs"),
+        os.path.realpath(sys.prefix),
+        os.path.dirname(os.path.realpath(os.__file__)),
+        os.path.realpath(yaml.__path__[0]),
+    ],
+)
+def test_hiveboxs_own_code_cannot_be_granted_for_writing(put: Put, place: str) -> None:
+    """A script that writes there is outside as soon as its supervisor imports the next module."""
+    put("profiles/p.yaml", "{}\n")
+    policy, _ = load_policy("p")
+    override(policy, mounts=(Mount(place, "/x", "read_only"), Mount(place, "/y", "overlay")))
+    with pytest.raises(ProfileError, match=r"code|modules"):
+        override(policy, mounts=(Mount(place, "/x", "read_write"),))
+
+
+def test_nor_where_python_would_look_for_it_first(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("profiles/p.yaml", "{}\n")
+    policy, _ = load_policy("p")
+    monkeypatch.syspath_prepend(tmp_path / "program")
+    with pytest.raises(ProfileError, match="looks for the modules"):
+        override(policy, mounts=(Mount(str(tmp_path / "program"), "/x", "read_write"),))
+    override(policy, mounts=(Mount(str(tmp_path / "program/data"), "/x", "read_write"),))  # as a program keeps it
 
 
 def test_available_lists_the_first_of_each_name(put: Put) -> None:
