@@ -23,6 +23,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.umask(0o022)  # configuration that a group may write is refused
     if not _is_worker(config):
         os.environ[_STATE] = tempfile.mkdtemp(prefix="hivebox-test-")
         os.environ["HIVEBOX_TEST_BEFORE"] = "\n".join(sorted(leftovers()))

@@ -10,7 +10,7 @@ from hivebox.audit import checkpoints, note
 from hivebox.audit.rules import Finding
 from hivebox.cli.audit_text import brief, say
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.locations import state_dir
+from hivebox.locations import state_path
 
 _MOST_FINDINGS = 20
 _LARGEST_NOTE = 1 << 20
@@ -50,7 +50,7 @@ def witnesses(arguments: argparse.Namespace) -> tuple[note.Verifier, ...]:
             given.append(note.parse_verifier(vkey))
         except note.NoteError as error:
             raise HiveboxError("cannot use the witness's key", str(error), "as the witness publishes it") from error
-    return tuple(dict.fromkeys((*given, *checkpoints.known_witnesses(state_dir()))))
+    return tuple(dict.fromkeys((*given, *checkpoints.known_witnesses(state_path()))))
 
 
 def say_findings(findings: Sequence[Finding], whole: str) -> None:

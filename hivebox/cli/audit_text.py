@@ -11,7 +11,7 @@ from typing import Any
 
 from hivebox.audit import keys, statement
 from hivebox.errors import HiveboxError
-from hivebox.locations import state_dir
+from hivebox.locations import state_path
 
 _LONGEST_CELL = 80
 Commands = Any  # argparse has no public name for what add_subparsers returns
@@ -34,7 +34,7 @@ def add_ledger(command: argparse.ArgumentParser, *, key: bool = False) -> None:
 
 def audit_dir() -> str:
     """Of this user."""
-    return os.path.join(state_dir(), "audit")
+    return os.path.join(state_path(), "audit")
 
 
 def ledger(arguments: argparse.Namespace) -> str:
@@ -51,7 +51,7 @@ def public_keys(arguments: argparse.Namespace) -> dict[str, bytes]:
     """keyid -> key: those given, else this user's own. Raises HiveboxError."""
     if arguments.key:
         return {keys.keyid_of(public): public for public in map(keys.read_public, arguments.key)}
-    found = keys.public_keys(state_dir())
+    found = keys.public_keys(state_path())
     if not found:
         raise HiveboxError("no key to verify with", "this user has none", "give one with --key PUB.pem")
     return found

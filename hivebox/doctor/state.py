@@ -10,7 +10,7 @@ from hivebox.audit import custody, journal, keys
 from hivebox.doctor.attempt import attempt
 from hivebox.doctor.finding import Cause, Verdict, degraded, missing, ok
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.locations import find_shipped, state_dir
+from hivebox.locations import find_shipped, state_path
 from hivebox.policy.model import Policy
 from hivebox.rootfs import store
 from hivebox.units import format_size
@@ -20,7 +20,7 @@ _ENOUGH_BYTES = 256 << 20  # a tree of the python recipe, and room for the ledge
 
 def directory(policy: Policy) -> Verdict:  # noqa: ARG001
     """Writable, and nobody else's: whoever can write there can put a key or a root of theirs in place."""
-    path = state_dir()
+    path = state_path()
     existing = path
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
@@ -34,7 +34,7 @@ def directory(policy: Policy) -> Verdict:  # noqa: ARG001
 
 
 def key(policy: Policy) -> Verdict:  # noqa: ARG001
-    path = os.path.join(state_dir(), "keys", keys.PRIVATE_NAME)
+    path = os.path.join(state_path(), "keys", keys.PRIVATE_NAME)
     return _file(path, custody.OTHERS_ANY, "made by the first run")
 
 
@@ -48,13 +48,13 @@ def signer(policy: Policy) -> Verdict:  # noqa: ARG001
 
 
 def ledger(policy: Policy) -> Verdict:  # noqa: ARG001
-    path = os.path.join(state_dir(), "audit", journal.NAME)
+    path = os.path.join(state_path(), "audit", journal.NAME)
     return _file(path, custody.OTHERS_WRITE, "made by the first run")
 
 
 def clock(policy: Policy) -> Verdict:  # noqa: ARG001
     """A clock that is behind what was written earlier gives records a time that proves nothing."""
-    ledger_path = os.path.join(state_dir(), "audit", journal.NAME)
+    ledger_path = os.path.join(state_path(), "audit", journal.NAME)
     written = [os.stat(path).st_mtime for path in (hivebox.__file__, ledger_path) if os.path.exists(path)]
     now = time.time()
     if now >= max(written):

@@ -10,7 +10,7 @@ import os
 import sys
 
 from hivebox.errors import ProfileError
-from hivebox.locations import code_dirs, config_dirs, state_dir
+from hivebox.locations import code_dirs, config_dirs, state_path
 from hivebox.policy.model import Mount
 
 # A bind of the host's /proc shows its processes, and /proc/PID/root of one of them is a way out; /sys and /dev reach
@@ -56,7 +56,7 @@ def mount_mistake(mount: Mount) -> str:
 def private_dirs(mode: str) -> tuple[str, ...]:
     """Never visible: the signing key and the ledger. Never writable: what says what the next run may do, and the code
     that does it; this run's supervisor, too, has modules still to import."""
-    private = (state_dir(), *((*config_dirs(), *code_dirs()) if mode == "read_write" else ()))
+    private = (state_path(), *((*config_dirs(), *code_dirs()) if mode == "read_write" else ()))
     return tuple(dict.fromkeys(os.path.realpath(path) for path in private))
 
 

@@ -168,7 +168,8 @@ def _write(directory: str, path: str, policy: Policy, sources: tuple[Source, ...
     plain = {"policy": policy_to_plain(policy), "sources": sources, "sha256": policy_sha256(policy)}
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        make_private_dir(directory)
+        for each in (os.path.dirname(directory), directory):
+            make_private_dir(each)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             with open(handle, "wb") as file:

@@ -9,6 +9,11 @@ import stat
 from hivebox.digest import sha256
 from hivebox.errors import ProfileError, from_os_error
 from hivebox.frozen import Frozen
+from hivebox.locations import check_config_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_FILE = 64 << 10
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
@@ -21,9 +26,9 @@ class Source(Frozen):
     sha256: str
 
 
-def read(path: str) -> bytes | None:
+def read(path: str, check: Callable[[str, os.stat_result], None] = lambda _path, _status: None) -> bytes | None:
     """The whole file, or None where there is none. Raises ProfileError for one that cannot be read, is not a regular
-    file (a FIFO would hang every run) or is larger than 64 KiB."""
+    file (a FIFO would hang every run) or is larger than 64 KiB. ``check`` sees what was opened."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -34,7 +39,9 @@ def read(path: str) -> bytes | None:
     except ValueError as error:
         raise ProfileError(f"cannot read {path!r}", str(error), "give the path of a file") from error
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        check(path, status)
+        if not stat.S_ISREG(status.st_mode):
             raise ProfileError(f"cannot read {path}", "it is not a regular file", "give the path of a file")
         content = os.read(handle, LARGEST_FILE + 1)
     except OSError as error:
@@ -62,7 +69,8 @@ def unchanged(source: Source) -> bool:
 
 
 class Reader:
-    """Reads files and remembers what it saw, so that what is hashed is what was parsed."""
+    """Reads files and remembers what it saw, so that what is hashed is what was parsed. Those of the configuration
+    must be this user's or root's."""
 
     def __init__(self) -> None:
         self._seen: dict[str, bytes | None] = {}
@@ -70,7 +78,7 @@ class Reader:
     def read(self, path: str) -> bytes | None:
         """As ``read``, each path once."""
         if path not in self._seen:
-            self._seen[path] = read(path)
+            self._seen[path] = read(path, check_config_file)
         return self._seen[path]
 
     def sources(self) -> tuple[Source, ...]:

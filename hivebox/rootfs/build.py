@@ -44,6 +44,7 @@ def _make_dirs() -> None:
     locations.make_private_dir(locations.state_dir())
     for directory in (store.root_dir(), store.trees_dir(), _building_dir(), os.path.join(store.root_dir(), "index")):
         os.makedirs(directory, exist_ok=True)
+        locations.check_own_dir(directory)
         os.chmod(directory, 0o755)  # noqa: S103  # as the docstring says
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from hivebox import locations
-from hivebox.errors import HiveboxError, from_os_error
+from hivebox.errors import HiveboxError
+from hivebox.policy.sources import Reader
 
 _CHOICES = {"interpreter": ("python", "node", "none"), "packages": ("venv", "all")}
 _TEXTS = ("description", "extends")
@@ -106,10 +107,7 @@ def _read(name: str) -> tuple[str, dict[str, Any]]:
             "python, shell, node and host come with hivebox: docs/rootfs.md",
         )
     try:
-        with open(path, "rb") as file:
-            node = yaml.compose(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except OSError as error:
-        raise from_os_error(f"cannot read the recipe {name}", error) from error
+        node = yaml.compose(Reader().read(path) or b"", Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise HiveboxError("bad root filesystem recipe", str(error).replace("\n", " "), "it is not YAML") from error
     if node is None:

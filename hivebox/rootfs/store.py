@@ -48,8 +48,8 @@ class Tree(Frozen):
 
 
 def root_dir() -> str:
-    """``<state>/rootfs``, with no symbolic link in it: what is mounted is opened without following any."""
-    return os.path.realpath(os.path.join(locations.state_dir(), "rootfs"))
+    """``<state>/rootfs``. What is mounted is opened without following any link."""
+    return os.path.join(locations.state_dir(), "rootfs")
 
 
 def trees_dir() -> str:

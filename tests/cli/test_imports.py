@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # every run: `import re`, `json`, `typing`, `enum` or `hashlib` take 2 to 6 ms each, in a start of 30.
 LIGHT = {
     "_collections", "_ctypes", "_json", "_sha2", "_sha256", "_socket", "_struct",
-    "__future__", "_collections_abc", "binascii", "errno", "fcntl", "gc", "genericpath", "math", "os", "posixpath", "resource",
+    "__future__", "_collections_abc", "binascii", "errno", "fcntl", "gc", "genericpath", "math", "os", "posixpath", "pwd", "resource",
     "select", "stat", "struct", "_stat", "sys",
 }  # fmt: skip
 # Imported by hivebox itself only when it is needed.
