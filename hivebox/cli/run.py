@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -11,6 +12,7 @@ from hivebox.cli.options import Option, parse
 from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.frozen import Frozen
 from hivebox.job import Job, granted
+from hivebox.kernel.mount import open_no_symlinks
 from hivebox.pipeline import make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
 from hivebox.policy.model import Mount, Policy
@@ -52,6 +54,7 @@ _OPTIONS = (
     Option("--quiet", "", "no remarks on stderr", short="-q"),
     Option("--dry-run", "", "show the plan, start nothing"),
 )
+_DESCRIPTORS = ("/dev", "/dev/fd", "/proc/self/fd")  # /dev/stderr, and >(command) of a shell
 _USAGE = "hivebox run [OPTIONS] SCRIPT [ARGS...] | hivebox run [OPTIONS] -- COMMAND [ARGS...]"
 _LIMITS = (
     ("--timeout", "wall_time_s", parse_duration),
@@ -214,14 +217,20 @@ def _print_json(plain: dict[str, Any]) -> None:
 
 
 def _open_report(chosen: _Chosen) -> int:
-    """Before the run: the script may be granted the directory, and must not choose by a link what we write."""
+    """Before the run: the script may be granted the directory, and must not choose by a link what we write. Nor may
+    one that an earlier run was granted it have: no link is followed, but for those to a descriptor of the caller's."""
     path = chosen.one("--report", "-")
     if path == "-":
         return -1
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        own = os.path.dirname(os.path.abspath(path)) in _DESCRIPTORS
+        report_fd = os.open(path, flags) if own else open_no_symlinks(path, flags, 0o644)
     except OSError as error:
-        raise from_os_error("cannot write the report", error, "check --report") from error
+        hint = "`realpath` shows where the link leads" if error.errno == errno.ELOOP else "check --report"
+        raise from_os_error("cannot write the report", error, hint) from error
+    os.set_blocking(report_fd, True)
+    return report_fd
 
 
 def _present(report: Report, policy: Policy, chosen: _Chosen, report_fd: int) -> None:

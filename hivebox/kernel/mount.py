@@ -15,6 +15,7 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2
 MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
+_AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
@@ -49,10 +50,10 @@ def _openat2(dir_fd: int, path: str, flags: int, mode: int, resolve: int) -> int
     return syscall("openat2", dir_fd, os.fsencode(path), how, len(how), detail=path)
 
 
-def open_no_symlinks(path: str, flags: int) -> int:
-    """openat2(2) of an absolute path that may contain no symbolic link at all: a tenant who swaps a component
-    for a link between check and use gets ELOOP, not another file. The caller closes the descriptor."""
-    return _openat2(-100, path, flags, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+def open_no_symlinks(path: str, flags: int, mode: int = 0) -> int:
+    """openat2(2) of a path that may contain no symbolic link at all: a tenant who swaps a component for a link between
+    check and use gets ELOOP, not another file. The caller closes the descriptor."""
+    return _openat2(_AT_FDCWD, path, flags, mode, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
 
 
 def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:

@@ -8,13 +8,14 @@ stat says.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
 import time
 
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.kernel.mount import open_beneath
+from hivebox.kernel.mount import open_beneath, open_no_symlinks
 from hivebox.kernel.write import write_all
 from hivebox.policy.model import Outputs
 from hivebox.report import NOT_REGULAR, Output
@@ -26,17 +27,31 @@ _MAX_NAMES_BYTES = 1 << 20  # of all paths together: they go into one record
 
 
 def open_directory(path: str) -> int:
-    """The directory to collect into, made if missing. Before the run, so that a bad one costs nothing."""
+    """The directory to collect into, made if missing. Before the run, so that a bad one costs nothing. No link is
+    followed: an earlier script may have left it in a directory that was granted read-write."""
     hint = "give a directory you may write"
     try:
-        os.makedirs(path, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = _make_directory(os.path.normpath(path))
     except OSError as error:
+        hint = "`realpath` shows where the link leads" if error.errno == errno.ELOOP else hint
         raise from_os_error(f"cannot collect into {path}", error, hint) from error
-    if not os.access(path, os.W_OK | os.X_OK):
+    if not os.access(f"/proc/self/fd/{handle}", os.W_OK | os.X_OK):
         os.close(handle)
         raise HiveboxError(f"cannot collect into {path}", "it is not writable for you, or on a read-only mount", hint)
     return handle
+
+
+def _make_directory(path: str) -> int:
+    try:
+        return open_no_symlinks(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        parent_fd = _make_directory(os.path.dirname(path) or ".")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.basename(path), dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+    return open_no_symlinks(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _unwritable(path: str, error: OSError) -> HiveboxError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -109,6 +110,58 @@ def test_a_report_in_a_file_leaves_the_streams_alone(hivebox, scratch: Path) -> 
     done = hivebox("run", "--report", str(scratch / "r.json"), "--", "echo", "hello")
     assert (done.stdout, done.stderr) == (b"hello\n", b"")
     assert json.loads((scratch / "r.json").read_text())["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        ("--report", "link.json"),
+        ("--report", "there/report.json"),
+        ("--report", "there/new.json"),
+        ("--out", "there"),
+        ("--out", "there/new"),
+    ],
+)
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_link_that_an_earlier_run_left_does_not_choose_what_is_written(
+    hivebox, script, scratch: Path, option: str, path: str, relative: bool
+) -> None:
+    shared, private = scratch / "shared", scratch / "private"
+    shared.mkdir()
+    private.mkdir()
+    (private / "report.json").write_text("precious")
+    leave = f"import os\nos.symlink({str(private)!r}, '/shared/there')\n"
+    leave += f"os.symlink({str(private / 'report.json')!r}, '/shared/link.json')\n"
+    assert hivebox("run", "--rw", f"{shared}:/shared", script(leave)).returncode == 0
+    result = script("open('result', 'w').write('x')")
+    done = hivebox("run", option, path if relative else str(shared / path), result, cwd=shared)
+    assert (done.returncode, b"ELOOP" in done.stderr) == (125, True), done.stderr
+    assert [(each.name, each.read_text()) for each in private.iterdir()] == [("report.json", "precious")]
+
+
+def test_a_report_goes_to_what_the_caller_has_open(hivebox, scratch: Path) -> None:
+    done = hivebox("run", "--report", "/dev/stderr", "--", "true")
+    assert json.loads(done.stderr)["outcome"] == "ok"
+    shell = 'exec 9>&1; "$0" -m hivebox run --report /dev/fd/9 -- true > /dev/null'
+    done = subprocess.run(["bash", "-c", shell, sys.executable], capture_output=True, check=True)
+    assert json.loads(done.stdout)["outcome"] == "ok"
+
+
+def test_a_report_goes_to_a_fifo_only_when_somebody_reads_it(hivebox, scratch: Path) -> None:
+    os.mkfifo(scratch / "fifo")
+    done = hivebox("run", "--report", str(scratch / "fifo"), "--", "true")
+    assert b"ENXIO" in done.stderr
+    reader = os.open(scratch / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    done = hivebox("run", "--report", str(scratch / "fifo"), "--", "true")
+    assert json.loads(os.read(reader, 1 << 16))["outcome"] == "ok"
+    os.close(reader)
+
+
+def test_outputs_go_into_a_directory_that_is_made(hivebox, script, scratch: Path) -> None:
+    path = script("open('result', 'w').write('x')")
+    for out in ("a/b", "./a/../c/", str(scratch / "d/e")):
+        assert hivebox("run", "--out", out, path, cwd=scratch).returncode == 0
+        assert (scratch / out / "result").read_text() == "x"
 
 
 def test_remarks_name_limit_and_refusal(hivebox) -> None:
