@@ -17,8 +17,12 @@ import sys
 import warnings
 from types import CodeType
 
+from hivebox.rootfs.hostfile import opened, read_all
+
 _HEADER = struct.Struct("<4sIII")
 _HASH_BASED = 1
+_LARGEST_SOURCE = 1 << 20  # the standard library has up to 0.7 MB; compiling takes 400 times as much memory
+_LARGEST_PYC = 8 << 20
 _UNCHECKED_HASH = 1  # hash-based (bit 0), check_source (bit 1) off
 
 
@@ -28,15 +32,14 @@ def cache_path(source: str, tag: str) -> str:
     return os.path.join(directory, "__pycache__", f"{name.removesuffix('.py')}.{tag}.pyc")
 
 
-def _host_code(source: str, tag: str) -> tuple[bytes, bytes] | None:
-    """(magic, marshalled code) of the host's .pyc, None when missing or older than the source."""
+def _host_code(source: str, status: os.stat_result, tag: str) -> tuple[bytes, bytes] | None:
+    """(magic, marshalled code) of the host's .pyc, None when missing, too large or older than the source."""
     try:
-        with open(cache_path(source, tag), "rb") as file:
-            data = file.read()
-        status = os.stat(source)
+        with opened(cache_path(source, tag)) as handle:
+            data = read_all(handle, _LARGEST_PYC)
     except OSError:
         return None
-    if len(data) <= _HEADER.size:
+    if data is None or len(data) <= _HEADER.size:
         return None
     magic, flags, mtime, size = _HEADER.unpack_from(data)
     if flags & _HASH_BASED or mtime != int(status.st_mtime) & 0xFFFFFFFF or size != status.st_size & 0xFFFFFFFF:
@@ -44,9 +47,7 @@ def _host_code(source: str, tag: str) -> tuple[bytes, bytes] | None:
     return magic, data[_HEADER.size :]
 
 
-def _compile(source: str) -> tuple[bytes, bytes] | None:
-    with open(source, "rb") as file:
-        text = file.read()
+def _compile(source: str, text: bytes) -> tuple[bytes, bytes] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -63,12 +64,18 @@ def _dump(code: CodeType) -> bytes:
 
 
 def of(source: str, tag: str) -> bytes | None:
-    """The content of the .pyc of ``source`` for the interpreter with this cache tag, or None."""
-    code = _host_code(source, tag)
+    """The content of the .pyc of ``source`` (a canonical path) for the interpreter with this cache tag, or None; it has
+    none when it is too large."""
+    with opened(source) as handle:
+        status = os.fstat(handle)
+        text = read_all(handle, _LARGEST_SOURCE)
+    if text is None:
+        return None
+    code = _host_code(source, status, tag)
     if code is None and tag == sys.implementation.cache_tag:
-        code = _compile(source)
+        code = _compile(source, text)
     if code is None:
         return None
-    with open(source, "rb") as file:  # importlib.util.source_hash knows the running version's magic number only
-        digest = _imp.source_hash(int.from_bytes(code[0], "little"), file.read())
+    # importlib.util.source_hash knows the running version's magic number only
+    digest = _imp.source_hash(int.from_bytes(code[0], "little"), text)
     return struct.pack("<4sI8s", code[0], _UNCHECKED_HASH, digest) + code[1]

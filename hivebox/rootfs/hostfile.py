@@ -35,6 +35,13 @@ def read_small(path: str, most_bytes: int) -> bytes:
         os.close(handle)
 
 
+def read_all(handle: int, most_bytes: int) -> bytes | None:
+    """The whole of an open file, None when it is larger."""
+    with open(handle, "rb", closefd=False) as file:
+        data = file.read(most_bytes + 1)
+    return data if len(data) <= most_bytes else None
+
+
 def _check_regular(handle: int, path: str) -> None:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", path)

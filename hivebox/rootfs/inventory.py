@@ -18,6 +18,7 @@ RELOCATED_ETC = "/usr/share/hivebox/etc"
 _SYSTEM_DIRS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _NO_UNITS = ("", "proc", "sys", "dev", "etc")
 _MOST_LINKS = 40
+_MOST_ENTRIES = 500_000
 
 DIR, FILE, LINK, BYTECODE, DATA = "dir", "file", "link", "bytecode", "data"
 
@@ -60,6 +61,9 @@ class Inventory:
             self.entries[parent] = Entry(DIR)
             parent = os.path.dirname(parent)
         self.entries[placed] = entry
+        if len(self.entries) > _MOST_ENTRIES:
+            why = f"more than {_MOST_ENTRIES} files, up to {path}"
+            raise HiveboxError("cannot build a root filesystem of so many", why, "use an interpreter with less")
 
     def _put_link(self, link: str, target: str) -> None:
         if is_within(link, "/etc"):  # a relative target would mean something else at the relocated place

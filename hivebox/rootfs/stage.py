@@ -14,6 +14,7 @@ from hivebox.kernel.write import write_all
 from hivebox.rootfs import bytecode
 from hivebox.rootfs.hostfile import opened
 from hivebox.rootfs.inventory import BYTECODE, DATA, DIR, LINK, Entry, Inventory
+from hivebox.units import format_size
 
 if TYPE_CHECKING:
     from hivebox.rootfs.store import Progress
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Row = list[Any]  # [path, "dir" | "file" | "link", mode, size, sha256 or link target]
 
 _CHUNK = 1 << 20
+# What no environment needs; the build of a hostile one, full of holes, would fill the disk.
+_LARGEST_FILE = 4 << 30
+_LARGEST_TREE = 16 << 30
 _MOST_LINKS = 40
 _NO_COPY_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 _HINTS = {
@@ -76,8 +80,18 @@ def _copy_content(source_fd: int, target_fd: int) -> None:
 def _copy_file(source: str, target_fd: int) -> int:
     """The mode for the copy."""
     with opened(source) as source_fd:
+        status = os.fstat(source_fd)
+        if status.st_size > _LARGEST_FILE:
+            raise _too_large(f"{source} has {format_size(status.st_size)}", _LARGEST_FILE)
         _copy_content(source_fd, target_fd)
-        return 0o755 if os.fstat(source_fd).st_mode & stat.S_IXUSR else 0o644
+        return 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+
+
+def _too_large(why: str, most_bytes: int) -> HiveboxError:
+    hint = "use an interpreter or recipe with less, and grant large data by --ro"
+    return HiveboxError(
+        "cannot build a root filesystem as large as that", f"{why}; at most {format_size(most_bytes)}", hint
+    )
 
 
 def _make(entry: Entry, target: str) -> tuple[str, int, int, str] | None:
@@ -109,6 +123,7 @@ def _make(entry: Entry, target: str) -> tuple[str, int, int, str] | None:
 def copy(inventory: Inventory, directory: str, progress: Progress) -> list[Row]:
     """The manifest rows. Raises HiveboxError; the caller removes the directory."""
     rows: list[Row] = []
+    total = 0
     paths = sorted(inventory.entries)
     for count, path in enumerate(paths):
         if count % 64 == 0:
@@ -123,5 +138,8 @@ def copy(inventory: Inventory, directory: str, progress: Progress) -> list[Row]:
             raise HiveboxError("cannot copy into the root filesystem", why, hint_for(number)) from error
         if made is not None:
             rows.append([path, *made])
+            total += made[2]
+            if total > _LARGEST_TREE:
+                raise _too_large(f"its files up to {path} have {format_size(total)}", _LARGEST_TREE)
     progress("copying", len(paths), len(paths))
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hivebox.errors import HiveboxError
-from hivebox.rootfs import bytecode, store, trees
+from hivebox.rootfs import bytecode, inventory, stage, store, trees
 from hivebox.rootfs.build import build
 
 RECIPE = "description: small\nprograms: {{required: [cat]}}\nfiles: {{required: [{data}]}}\n"
@@ -182,6 +183,45 @@ class TestContent:
             build("small", "", progress=swap)
         assert store.find("small", "") is None
         assert names_in("building") == names_in("trees") == []
+
+    def test_a_fifo_where_bytecode_should_be_does_not_stop_a_build(self, data):
+        (data / "module.py").write_text("x = 1\n")
+        cached = Path(bytecode.cache_path(str(data / "module.py"), sys.implementation.cache_tag))
+        cached.parent.mkdir()
+        os.mkfifo(cached)
+        assert bytecode.of(str(data / "module.py"), "cpython-30") is None
+        assert bytecode.of(str(data / "module.py"), sys.implementation.cache_tag) is not None  # compiled
+
+    def test_bytecode_is_made_of_no_link_and_no_fifo(self, data, tmp_path):
+        (tmp_path / "secret.py").write_text("key = 1\n")
+        (data / "link.py").symlink_to(tmp_path / "secret.py")
+        os.mkfifo(data / "fifo.py")
+        for name in ("link.py", "fifo.py"):
+            with pytest.raises(OSError, match=r"[Tt]oo many levels|not a regular file"):
+                bytecode.of(str(data / name), sys.implementation.cache_tag)
+
+    def test_a_source_too_large_to_compile_has_no_bytecode(self, data):
+        with (data / "module.py").open("wb") as file:
+            file.truncate(300 << 20)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert bytecode.of(str(data / "module.py"), sys.implementation.cache_tag) is None
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+
+    @pytest.mark.parametrize("bound", ["_LARGEST_FILE", "_LARGEST_TREE"])
+    def test_a_tree_has_a_largest_size(self, data, monkeypatch, bound):
+        with (data / "sparse").open("wb") as file:
+            file.truncate(4 << 20)
+        monkeypatch.setattr(stage, bound, (4 << 20) - 1)
+        with pytest.raises(HiveboxError, match="as large as that"):
+            build("small", "")
+        assert names_in("building") == names_in("trees") == []
+
+    def test_and_a_largest_number_of_files(self, data, monkeypatch):
+        monkeypatch.setattr(inventory, "_MOST_ENTRIES", 200)
+        for number in range(200):
+            (data / str(number)).touch()
+        with pytest.raises(HiveboxError, match="of so many"):
+            build("small", "")
 
     def test_excluded_paths_are_left_out(self, data, tmp_path):
         for name in ("sub/a.tmp", "a.tmp", "sub/deep"):
