@@ -221,6 +221,49 @@ def test_the_reaper_does_not_judge_pids_of_another_namespace(parent: str) -> Non
     assert os.path.exists(path)
 
 
+def _elsewhere(parent: str, pid_namespace: int, age_s: float) -> str:
+    """A group of a supervisor in that PID namespace, which one cannot ask whether it lives."""
+    path = f"{parent}/hivebox.2.1.{pid_namespace}-{cgroup.made_in().partition('-')[2]}.test"
+    os.mkdir(path)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_the_reaper_removes_empty_groups_of_a_namespace_that_is_gone(parent: str) -> None:
+    path = _elsewhere(parent, 1, 600)
+    reap(parent)
+    assert not os.path.exists(path)
+
+
+def test_the_reaper_lets_a_new_group_of_an_unseen_namespace_be(parent: str) -> None:
+    path = _elsewhere(parent, 1, 60)
+    reap(parent)
+    assert os.path.exists(path)
+
+
+def test_the_reaper_kills_nobody_of_another_namespace(parent: str) -> None:
+    path = _elsewhere(parent, 1, 600)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        cgroup.write(f"{path}/cgroup.procs", str(process.pid))
+        reap(parent)
+        assert os.path.exists(path) and process.poll() is None
+        process.kill()
+
+
+@pytest.mark.root
+def test_the_reaper_lets_the_groups_of_a_namespace_that_lives_be(parent: str) -> None:
+    """A container's hivebox: its payload has ended, and it is about to read what was used."""
+    with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "sleep", "60"]) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():
+            time.sleep(0.01)
+        child = children.read_text().split()[0]
+        path = _elsewhere(parent, os.stat(f"/proc/{child}/ns/pid").st_ino, 600)
+        reap(parent)
+        process.kill()
+    assert os.path.exists(path)
+
+
 @pytest.mark.root
 @pytest.mark.parametrize(
     "elsewhere",

@@ -4,12 +4,16 @@ A group says in its name who made it: a pid, that process's start time (so a reu
 PID and time namespaces in which the two mean anything. Groups of others, of another user, or with a name that no
 hivebox gives, are not touched: whoever shares our parent may call its own groups anything. The sandbox of a dead
 supervisor is dead or dying (PDEATHSIG), so killing what is left is a last resort.
+
+Of a supervisor in another PID namespace, a container's, nothing can be said. When that namespace is gone (no process is
+seen in it) its groups are removed if they are empty and not new: nobody else ever would.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import time
 
 from hivebox.kernel.cgroup import PREFIX, made_in, read, remove, write
 from hivebox.kernel.pid import start_time
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enumerations, which cost 3 ms
 
+_OLD_S = 300.0
 _GONE_OR_NOT_OURS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EBUSY}
 
 
@@ -34,13 +39,53 @@ def reap(*parents: str) -> None:
                 abandoned[name] = _is_abandoned(name, ours)
             if abandoned[name]:
                 _remove(f"{parent}/{name}")
+            elif ours and _is_elsewhere(name, ours):
+                _remove_old(f"{parent}/{name}", int(name.split(".")[3].partition("-")[0]))
+
+
+def _fields(name: str) -> list[str]:
+    """Pid, start time and namespaces; none for a name that no hivebox gives."""
+    parts = name.split(".")
+    well_formed = name.startswith(PREFIX) and len(parts) == 5 and all(_is_number(part) for part in parts[1:3])
+    return parts[1:4] if well_formed else []
 
 
 def _is_abandoned(name: str, ours: str) -> bool:
-    parts = name.split(".")
-    if not name.startswith(PREFIX) or len(parts) != 5 or not all(_is_number(part) for part in parts[1:3]):
-        return False
-    return ours != "" and parts[3] == ours and start_time(int(parts[1])) != int(parts[2])
+    match _fields(name):
+        case [pid, started, namespaces]:
+            return ours != "" and namespaces == ours and start_time(int(pid)) != int(started)
+    return False
+
+
+def _is_elsewhere(name: str, ours: str) -> bool:
+    """Made in another PID namespace. Where only the time namespace differs, the supervisor may well be alive."""
+    match _fields(name):
+        case [_, _, namespaces]:
+            pid_namespace = namespaces.partition("-")[0]
+            return _is_number(pid_namespace) and pid_namespace != ours.partition("-")[0]
+    return False
+
+
+def _remove_old(path: str, pid_namespace: int) -> None:
+    """rmdir(2) refuses what has a process in it. One that has none may be about to get one, or to be read."""
+    try:
+        status = os.stat(path)
+        if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _OLD_S and not _is_seen(pid_namespace):
+            os.rmdir(path)
+    except OSError as error:
+        if error.errno not in _GONE_OR_NOT_OURS:
+            raise
+
+
+def _is_seen(pid_namespace: int) -> bool:
+    """Whether a process that we may look at is in it."""
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == pid_namespace:
+                return True
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return False
 
 
 def _is_number(text: str) -> bool:
