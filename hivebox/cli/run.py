@@ -293,11 +293,12 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
         )
         head = "lost" if ending.cause.control == "streams" else "stopped"
         lines.append(f"{head}: {ending.cause.text} ({_mechanism(ending.cause)}; {usage})")
-    for violation in _telling(ending.violations):
+    told = _telling(ending.violations)
+    for violation in told:
         times = f", {violation.times} times" if violation.times > 1 else ""
         lines.append(f"refused: {violation.name}({', '.join(violation.detail)}) by process {violation.pid}{times}")
     lines += _advice(ending.violations, policy)
-    hidden = len(ending.violations) - 5 + ending.violations_dropped
+    hidden = len(ending.violations) - len(told) + ending.violations_dropped
     if hidden > 0:
         lines.append(f"refused: {hidden} more; see hivebox audit show {report.run_id}")
     lines += _refused_network(report)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hivebox.cli.run import _remarks as remarks
 from hivebox.policy import syscall_arguments
 from hivebox.policy.syscall_numbers import all_names
-from tests.harness import Runner
+from hivebox.report import Ending, Report, Violation
+from tests.harness import Runner, policy
 
 PYTHON = "/usr/bin/python3"
 _UNSHARE, _MOUNT, _BPF, _KEXEC_LOAD, _IO_URING_SETUP = 272, 165, 321, 246, 425
@@ -46,6 +48,16 @@ def test_the_refusals_shown_are_of_different_calls(hivebox) -> None:
     shown = hivebox("run", "--", "python3", "-c", code).stderr
     assert b"refused: mount(0x0, 0x0, 0x0, 0x0, 0x0) " in shown
     assert b"refused: 5 more; see hivebox audit show" in shown
+
+
+def test_what_is_not_shown_is_counted(hivebox) -> None:
+    """Of one call ten acts are kept, five shown. Of calls that were taken back none is."""
+    code = f"import ctypes; l = ctypes.CDLL(None)\nfor i in range(14): l.syscall({_UNSHARE}, i)"
+    assert b"refused: 9 more;" in hivebox("run", "--", "python3", "-c", code).stderr
+    one = Violation("syscall", "unshare", ("0x0",), 1, 0.0, 1)
+    ending = Ending("failed", exit_code=1, violations=(one,), violations_dropped=3)
+    lines = remarks(Report("id", ("x",), "default", ending, {}, (), {}), policy())
+    assert lines[-1].startswith("refused: 3 more;")
 
 
 def test_counts_are_of_calls_that_there_are() -> None:
