@@ -17,6 +17,7 @@ from hivebox.rootfs.store import Tree
 from hivebox.steps.environment import Sinks
 from hivebox.steps.script import Script
 from hivebox.steps.syscalls import Syscalls
+from hivebox.steps.workdir import WORK
 from hivebox.supervise.orders import OwnSignals
 from hivebox.supervise.supervise import Supervision
 
@@ -149,7 +150,8 @@ def _collect(
 
     if not (yield from sandbox.wait()):
         return (), undying()
-    collector = Collector(sandbox.work_fd, caller.out_fd, policy.outputs)
+    mount_points = {mount.dest.removeprefix(f"{WORK}/") for mount in policy.filesystem.mounts}
+    collector = Collector(sandbox.work_fd, caller.out_fd, policy.outputs, mount_points)
     try:
         if caller.aside is None:
             return collector.collect(), None

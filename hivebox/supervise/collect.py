@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Collection
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.mount import open_beneath, open_no_symlinks
@@ -59,12 +60,14 @@ def _unwritable(path: str, error: OSError) -> HiveboxError:
 
 
 class Collector:
-    """Copies into the directory ``out_fd``, which stays the caller's. Nothing is overwritten."""
+    """Copies into the directory ``out_fd``, which stays the caller's. Nothing is overwritten. ``mount_points`` are
+    paths in the work directory where a grant was: empty files of ours, no outputs."""
 
-    def __init__(self, work_fd: int, out_fd: int, bounds: Outputs) -> None:
+    def __init__(self, work_fd: int, out_fd: int, bounds: Outputs, mount_points: Collection[str] = ()) -> None:
         self._work_fd = work_fd
         self._out_fd = out_fd
         self._bounds = bounds
+        self._mount_points = mount_points
         self._remaining = bounds.max_size_bytes
         self._deadline = time.monotonic() + bounds.max_time_s
         self._names_bytes = 0
@@ -94,7 +97,9 @@ class Collector:
                 for entry in entries:
                     if self._exhausted(path):
                         return
-                    self._entry(f"{path}/{entry.name}" if path else entry.name, entry, depth)
+                    found = f"{path}/{entry.name}" if path else entry.name
+                    if found not in self._mount_points:
+                        self._entry(found, entry, depth)
         except OSError as error:
             self._skip(path, error.strerror or "cannot be listed")
         finally:

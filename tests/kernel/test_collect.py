@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hivebox.policy.model import Outputs
+from hivebox.policy.model import Filesystem, Mount, Outputs
 from tests.harness import LIMITS, Runner, policy
 
 PYTHON = "/usr/bin/python3"
@@ -25,6 +25,18 @@ def test_files_and_directories_with_their_hashes(runner: Runner, tmp_path: Path)
     assert {file.path: file.size_bytes for file in files} == {"a/b/c": 1, "d": 0}
     assert (tmp_path / "out/a/b/c").read_text() == "x"
     assert next(file for file in files if file.path == "a/b/c").sha256 == hashlib.sha256(b"x").hexdigest()
+
+
+def test_where_a_grant_was_nothing_is_collected(runner: Runner, scratch: Path) -> None:
+    """README's example: data in /work beside the results."""
+    for name in ("data.csv", "directory/file"):
+        (scratch / name).parent.mkdir(exist_ok=True)
+        (scratch / name).write_text("data")
+    mounts = [Mount(str(scratch / name), f"/work/{name}", "read_only") for name in ("data.csv", "directory")]
+    chosen = policy(filesystem=Filesystem(mounts=tuple(mounts)))
+    report = runner.command("sh", "-c", "cp data.csv copy", policy=chosen, out_dir=str(scratch / "out"))
+    assert [(file.path, file.skipped) for file in report.files] == [("copy", "")], report.stderr
+    assert [path.name for path in (scratch / "out").iterdir()] == ["copy"]
 
 
 def test_tmp_is_not_collected(runner: Runner, tmp_path: Path) -> None:
