@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ def _list(arguments: argparse.Namespace) -> int:
         _write([json.dumps([info._asdict() for info in infos], indent=2)])
         return 0
     for info in infos:
-        state = "current" if info.fresh else "out of date"
+        state = "damaged" if info.damaged else "current" if info.fresh else "out of date"
         size = f"{format_size(info.size_bytes):>10} {info.files:>6} files"
         _write([f"{info.digest[:_SHORT]}  {info.recipe:<12} {size}  {state}  {info.interpreter}".rstrip()])
     return 0
@@ -128,9 +129,20 @@ def _report(results: dict[str, list[trees.Difference]]) -> list[str]:
         lines += [f"  {d.kind:<8} {d.path or 'the manifest itself'!r}" for d in differences[:_MOST_DIFFERENCES]]
         if len(differences) > _MOST_DIFFERENCES:
             lines.append(f"  and {len(differences) - _MOST_DIFFERENCES} more")
-    if any(results.values()):
-        lines.append("try:  hivebox rootfs build --force")
-    return lines
+    return lines + _repairs({digest for digest, differences in results.items() if differences})
+
+
+def _repairs(changed: set[str]) -> list[str]:
+    """The commands that replace these trees."""
+    commands = set()
+    for info in trees.list_trees() if changed else ():
+        if info.digest in changed:
+            for recipe, interpreter in info.uses:
+                option = f" --interpreter {shlex.quote(interpreter)}" if interpreter else ""
+                commands.add(f"hivebox rootfs build {recipe} --force{option}")
+            if not info.uses:
+                commands.add("hivebox rootfs prune")
+    return [f"try:  {command}" for command in sorted(commands)]
 
 
 def _prune(_arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
 class TreeInfo(NamedTuple):
     """``uses`` are (recipe, interpreter) that currently lead to the tree; ``fresh`` says that a run would take it
-    without a rebuild for at least one of them."""
+    without a rebuild for at least one of them, ``damaged`` that its manifest cannot be read."""
 
     digest: str
     recipe: str
@@ -33,6 +33,11 @@ class TreeInfo(NamedTuple):
     files: int
     uses: tuple[tuple[str, str], ...]
     fresh: bool
+    damaged: bool = False
+
+
+class DamagedManifestError(HiveboxError):
+    """It is there, and is not what a build wrote."""
 
 
 def digests() -> list[str]:
@@ -49,12 +54,18 @@ def _manifest(digest: str) -> dict[str, Any]:
     try:
         with open(os.path.join(store.trees_dir(), digest + ".json"), "rb") as file:
             manifest: dict[str, Any] = json.load(file)
-        return manifest
     except OSError as error:
         raise from_os_error(f"no root filesystem {digest[:12]}", error, "hivebox rootfs list shows them") from error
     except ValueError as error:
-        why = f"its manifest is damaged: {error}"
-        raise HiveboxError(f"cannot read root filesystem {digest[:12]}", why, "hivebox rootfs build --force") from error
+        raise _damaged(digest, str(error)) from error
+    if not isinstance(manifest, dict) or not {"recipe", "interpreter", "entries"} <= manifest.keys():
+        raise _damaged(digest, "it has no entries")
+    return manifest
+
+
+def _damaged(digest: str, why: str) -> DamagedManifestError:
+    hint = "hivebox rootfs build --force RECIPE"
+    return DamagedManifestError(f"cannot read root filesystem {digest[:12]}", f"its manifest is damaged: {why}", hint)
 
 
 def _walk(directory: str) -> Iterator[str]:
@@ -96,7 +107,10 @@ def _compare(expected: stage.Row, found: stage.Row) -> str:
 def verify(digest: str) -> list[Difference]:
     """Every difference between a tree and its digest, sorted by path; [] when it is what the digest says. Reads all of
     it. The manifest is checked against the digest first, so whoever edits both is found as well."""
-    rows = _manifest(digest)["entries"]
+    try:
+        rows = _manifest(digest)["entries"]
+    except DamagedManifestError:
+        return [Difference("changed", "")]
     if stage.digest_of(rows) != digest:
         return [Difference("changed", "")]
     expected = {row[0]: row for row in rows}
@@ -124,13 +138,18 @@ def _indexes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def list_trees() -> list[TreeInfo]:
+    """A tree whose manifest is damaged is listed, with what leads to it, and is never fresh: a build replaces it."""
     indexes = [index for _, index in _indexes()]
     trees = []
     for digest in digests():
-        manifest = _manifest(digest)
         using = [index for index in indexes if index["tree"]["digest"] == digest]
-        sizes = [row[3] for row in manifest["entries"] if row[1] == "file"]
         uses = tuple((index["asked"][0], index["asked"][1]) for index in using)
+        try:
+            manifest = _manifest(digest)
+        except DamagedManifestError:
+            trees.append(TreeInfo(digest, uses[0][0] if uses else "?", "", 0, 0, uses, fresh=False, damaged=True))
+            continue
+        sizes = [row[3] for row in manifest["entries"] if row[1] == "file"]
         fresh = any(map(store.is_fresh, using))
         trees.append(TreeInfo(digest, manifest["recipe"], manifest["interpreter"], sum(sizes), len(sizes), uses, fresh))
     return trees

@@ -56,6 +56,24 @@ def test_verify_tells_what_differs_by_exit_code_and_path(rootfs, tmp_path):
     assert rootfs("verify").returncode == 0
 
 
+@pytest.mark.parametrize("manifest", ["{", "{}", "[]"])
+def test_one_damaged_manifest_hides_no_other_tree(rootfs, tmp_path, manifest):
+    good = rootfs("build", "small").stdout.strip()
+    (tmp_path / "config/rootfs/other.yaml").write_text("programs: {required: [ls]}\n")
+    bad = rootfs("build", "other").stdout.strip()
+    (tmp_path / f"state/rootfs/trees/{bad}.json").write_text(manifest)
+    listed = {line.split()[0]: line.split()[1] + " " + line.split()[-1] for line in rootfs("list").stdout.splitlines()}
+    assert listed == {good[:12]: "small current", bad[:12]: "other damaged"}
+    verified = rootfs("verify")
+    assert verified.returncode == 1
+    assert f"{good[:12]}  ok\n" in verified.stdout
+    assert "the manifest itself" in verified.stdout
+    assert verified.stdout.endswith("try:  hivebox rootfs build other --force\n")
+    assert rootfs("prune").stdout == f"removed {bad[:12]}\n"
+    assert rootfs("build", "other").stdout.strip() == bad
+    assert rootfs("verify").returncode == 0
+
+
 def test_prune(rootfs, tmp_path):
     digest = rootfs("build", "small").stdout.strip()
     assert rootfs("prune").stdout == ""
