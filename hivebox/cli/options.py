@@ -59,6 +59,8 @@ def parse(
             if not words:
                 raise HiveboxError(f"{name} needs a value", f"expected {option.metavar}", usage)
             value = words.pop(0)
+        if option.metavar and not value:  # as of an unset variable: no option means the same as no option at all
+            raise HiveboxError(f"{name} needs a value", f"expected {option.metavar}, got nothing", usage)
         if option.name in found and not option.many:
             raise HiveboxError(f"{name} was given twice", "it takes one value", "keep one of them")
         found.setdefault(option.name, []).append(value)

@@ -165,6 +165,10 @@ def _mounts(chosen: _Chosen) -> tuple[Mount, ...]:
             source, _, dest = text.partition(":")
             if not source:
                 raise HiveboxError(f"bad value for {option}: {text!r}", "expected PATH or PATH:DEST", "name a path")
+            if dest and not dest.startswith("/"):
+                why = f"{dest!r} is not an absolute path: what follows the first : is DEST"
+                hint = "grant the directory of a file with a : in its name"
+                raise HiveboxError(f"bad value for {option}: {text!r}", why, hint)
             mounts.append(granted(source, dest, mode=mode))
     return tuple(mounts)
 

@@ -39,9 +39,9 @@ def mount_mistake(mount: Mount) -> str:
     mistake = path_mistake(mount.source) or path_mistake(mount.dest)
     if mistake:
         return mistake
-    if mount.source == "/" or any(is_within(mount.source, directory) for directory in _KERNEL):
+    if _is_kernels(mount.source):
         return f"{mount.source} holds the host's processes or devices, which are a way out of the sandbox"
-    if mount.dest in _OWN or any(is_within(mount.dest, directory) for directory in _KERNEL):
+    if _is_own(mount.dest):
         return f"{mount.dest} is the sandbox's own and cannot be mounted over"
     for private in private_dirs(mount.mode):
         if is_within(private, mount.source) or is_within(mount.source, private):
@@ -51,6 +51,23 @@ def mount_mistake(mount: Mount) -> str:
             if is_within(os.path.realpath(path), mount.source):
                 return f"{mount.source} holds {path or 'this directory'}, where Python looks for the modules of hivebox"
     return ""
+
+
+def _is_kernels(path: str) -> bool:
+    return path == "/" or any(is_within(path, directory) for directory in _KERNEL)
+
+
+def _is_own(dest: str) -> bool:
+    return dest in _OWN or _is_kernels(dest)
+
+
+def _advice(mount: Mount) -> str:
+    """What helps, once ``mount_mistake`` says why it is not allowed."""
+    if path_mistake(mount.source) or path_mistake(mount.dest):
+        return "write the path as `realpath` shows it"
+    if _is_own(mount.dest) and not _is_kernels(mount.source):
+        return "mount it elsewhere: PATH:DEST"
+    return "grant only what the script needs, each by itself: a directory beside or below, or a file"
 
 
 def private_dirs(mode: str) -> tuple[str, ...]:
@@ -66,7 +83,7 @@ def check_grants(mounts: tuple[Mount, ...]) -> None:
     for mount in mounts:
         mistake = mount_mistake(mount)
         if mistake:
-            raise ProfileError(f"cannot grant {mount.source}", mistake, "grant less, or mount it elsewhere: PATH:DEST")
+            raise ProfileError(f"cannot grant {mount.source}", mistake, _advice(mount))
         other = taken.setdefault(mount.dest, mount)
         if other is not mount:
             raise ProfileError(

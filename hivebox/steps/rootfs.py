@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import mount
@@ -73,6 +74,9 @@ def open_target(dest: str, *, is_dir: bool) -> int:
         ) from error
     finally:
         os.close(root_fd)
+    if stat.S_ISDIR(os.fstat(target_fd).st_mode) is not is_dir:
+        why = "a directory is there, and what is granted is none" if not is_dir else "what is there is no directory"
+        raise HiveboxError(f"cannot mount on {dest} in the sandbox", why, "choose another destination: PATH:DEST")
     return target_fd
 
 

@@ -65,6 +65,11 @@ def test_exit_codes(hivebox, options, command, code) -> None:
         ("--env", "NOEQUALS", "x.py"),
         ("--ro", "/no/such/path", "--", "true"),
         ("--ro", "", "--", "true"),
+        ("--project", "", "--", "true"),
+        ("-p", "", "--", "true"),
+        ("--profile=", "--", "true"),
+        ("--python", "", "--", "true"),
+        ("--out", "", "--", "true"),
         ("--ro", "/tmp:relative", "--", "true"),
         ("--ro", "/tmp:/proc", "--", "true"),
         ("--ro", "/tmp:/", "--", "true"),
@@ -87,6 +92,32 @@ def test_bad_input_is_an_error_in_three_lines_and_never_a_traceback(hivebox, arg
     assert done.stdout == b""
     assert done.stderr.startswith(b"hivebox: ")
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--ro", "/"), b"each by itself"),
+        (("--project", os.environ["HIVEBOX_STATE"]), b"each by itself"),
+        (("--ro", "/etc:/proc"), b"mount it elsewhere"),
+        (("--ro", "co:lon"), b"a file with a : in its name"),
+        (("--ro", "/etc/hostname:/usr"), b"a directory is there"),
+        (("--ro", "/etc:/usr/bin/env"), b"what is there is no directory"),
+        (("--out", ""), b"--out needs a value"),
+    ],
+)
+def test_the_advice_of_a_grant_that_cannot_be_helps(hivebox, arguments, words) -> None:
+    done = hivebox("run", *arguments, "--", "true")
+    assert done.returncode == 125
+    assert words in done.stderr, done.stderr
+
+
+def test_a_link_on_the_command_line_is_followed_once(hivebox, scratch: Path) -> None:
+    (scratch / "real").mkdir()
+    (scratch / "real/file").write_text("content")
+    (scratch / "link").symlink_to("real")
+    done = hivebox("run", "--ro", str(scratch / "link"), "--", "cat", str(scratch / "link/file"))
+    assert done.stdout == b"content", done.stderr
 
 
 def test_a_mistyped_option_is_recognised(hivebox) -> None:
