@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
 INDEX_FORMAT = 2
+_REBUILD = "hivebox rootfs verify says what differs, hivebox rootfs build --force makes it anew"
 HOST = "host"
 TOP_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ABSENT = [0, 0, 0]
@@ -148,14 +149,18 @@ def ensure(recipe: str, interpreter: str, progress: Progress | None = None) -> T
 
 def hold(tree: Tree) -> int:
     """A descriptor of the tree with a shared lock: until the caller closes it (and every copy of it), the tree is not
-    removed. Raises HiveboxError when it was removed since ``find``."""
+    removed. Raises HiveboxError when it was removed since ``find``, or others may change it."""
     import fcntl  # noqa: PLC0415  # not needed for a dry run
 
     try:
-        handle = os.open(tree.path or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(tree.path or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise from_os_error("cannot open the root filesystem", error, "run the command again to rebuild it") from error
     if not tree.digest.startswith(HOST):
+        why = locations.foreign(os.fstat(handle), (os.geteuid(),))
+        if why:
+            os.close(handle)
+            raise HiveboxError("refusing a root filesystem that others can change", f"{tree.path}: {why}", _REBUILD)
         fcntl.flock(handle, fcntl.LOCK_SH)
         if not os.path.isfile(tree.path + ".json"):  # removed between open and lock
             os.close(handle)

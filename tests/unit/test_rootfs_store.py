@@ -383,6 +383,13 @@ class TestRemove:
         with pytest.raises(HiveboxError, match="cannot open the root filesystem"):
             store.hold(old)
 
+    def test_a_tree_that_others_may_change_is_not_used(self, data):
+        tree = build("small", "")
+        os.chmod(tree.path, 0o777)
+        with pytest.raises(HiveboxError, match="that others can change"):
+            store.hold(tree)
+        os.close(store.hold(build("small", "", force=True)))
+
     def test_force_does_not_pull_a_tree_from_under_a_sandbox(self, data):
         held = store.hold(build("small", ""))
         build("small", "", force=True)
