@@ -198,7 +198,7 @@ def become_ordinary() -> None:
     process.unshare(process.CLONE_NEWUSER | process.CLONE_NEWNET | process.CLONE_NEWNS)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{INSIDE_ID} {uid} 1"), ("gid_map", f"{INSIDE_ID} {gid} 1")):
         Path(f"/proc/self/{name}").write_text(text)
-    Network().apply_init()
+    Network().set_up()
     for name in ("passwd", "group", "nsswitch.conf"):
         Path(name).write_text(ETC[name])
         mount(name, f"/etc/{name}", "", MS_BIND)
