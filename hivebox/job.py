@@ -12,18 +12,20 @@ from hivebox.policy.load import load_policy, override, policy_sha256
 from hivebox.policy.model import Allow, Mount, Policy
 from hivebox.rootfs.store import ensure
 from hivebox.steps.environment import Sinks
+from hivebox.steps.script import head_of, interpreter_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PROFILE_BY_SUFFIX = {".sh": "shell", ".bash": "shell", ".js": "node", ".mjs": "node", ".cjs": "node"}
+_PROFILE_BY_SUFFIX = {".py": "default", ".sh": "shell", ".bash": "shell", ".js": "node", ".mjs": "node", ".cjs": "node"}
+_PROFILE_BY_INTERPRETER = {"sh": "shell", "bash": "shell", "dash": "shell", "node": "node"}
 
 
 class Job(Frozen):
     """One run. Either ``command`` or ``script``, a path; with ``script_fd`` the script is read from there, and the path
-    is only its name. All paths are absolute. ``profile`` "" goes by the script's suffix. ``limits``: values by field of
-    policy.model.Limits. ``allow``: rules as --allow-net spells them."""
+    is only its name. All paths are absolute. ``profile`` "" goes by the script's suffix or #! line. ``limits``: values
+    by field of policy.model.Limits. ``allow``: rules as --allow-net spells them."""
 
     command: tuple[str, ...] = ()
     script: str = ""
@@ -41,8 +43,7 @@ class Job(Frozen):
 
     def policy(self) -> Policy:
         """The effective one. Raises HiveboxError."""
-        suffix = os.path.splitext(self.script)[1]
-        policy, _sources = load_policy(self.profile or _PROFILE_BY_SUFFIX.get(suffix, "default"))
+        policy, _sources = load_policy(self.profile or self._usual_profile())
         return override(
             policy,
             limits=dict(self.limits),
@@ -52,6 +53,16 @@ class Job(Frozen):
             interpreter=self.interpreter,
             allow=self._allow(),
         )
+
+    def _usual_profile(self) -> str:
+        """As plan/resolve.py finds the interpreter."""
+        if not self.script:
+            return "default"
+        suffix = os.path.splitext(self.script)[1]
+        if suffix in _PROFILE_BY_SUFFIX:
+            return _PROFILE_BY_SUFFIX[suffix]
+        words = interpreter_words(head_of(self.script, self.script_fd))
+        return _PROFILE_BY_INTERPRETER.get(os.path.basename(words[0]), "default") if words else "default"
 
     def _mounts(self) -> tuple[Mount, ...]:
         if not self.project or any(mount.dest == self.project for mount in self.mounts):
@@ -75,6 +86,8 @@ class Job(Frozen):
         ``environ`` is the caller's. Raises HiveboxError."""
         if not self.command and not self.script:
             raise HiveboxError("nothing to run", "no script and no command was given", "give one of them")
+        if self.command and not self.command[0]:
+            raise HiveboxError("nothing to run", "the name of the command is empty", "give one", exit_code=127)
         if self.project and not os.path.isdir(self.project):
             raise HiveboxError(
                 f"cannot use the project {self.project}", "it is not a directory", "grant a file by --ro"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hivebox.report import Cause, Report, Violation
 
 _OPTIONS = (
-    Option("--profile", "NAME|FILE", "what the script may do (default: by the script's suffix)", short="-p"),
+    Option("--profile", "NAME|FILE", "what the script may do (default: by its suffix or #! line)", short="-p"),
     Option("--timeout", "TIME", "wall clock limit, as 10s"),
     Option("--cpu-time", "TIME", "CPU time limit of the whole tree"),
     Option("--memory", "SIZE", "memory limit of the whole tree, as 256M"),

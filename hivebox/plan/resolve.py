@@ -19,7 +19,7 @@ from hivebox.steps.namespaces import Namespaces
 from hivebox.steps.network import Network
 from hivebox.steps.privileges import Privileges
 from hivebox.steps.rootfs import Pivot, Root, Rootfs
-from hivebox.steps.script import SCRIPT_DIR, Script
+from hivebox.steps.script import SCRIPT_DIR, Script, interpreter_words
 from hivebox.steps.step import Step
 from hivebox.steps.syscalls import Syscalls
 from hivebox.steps.workdir import WORK, Workdir
@@ -145,13 +145,11 @@ def _interpreter(script: Script, path: str, tree: Tree) -> tuple[str, ...]:
             f"name it: hivebox run --ro {path} -- INTERPRETER {path}",
             exit_code=126,
         )
-    words = os.fsdecode(head[2:].split(b"\n")[0]).split()
-    if words and os.path.basename(words[0]) == "env":
-        words = words[1:]
-        while words and (words[0].startswith("-") or "=" in words[0]):
-            words = words[1:]
+    words = interpreter_words(head)
     if not words:
         raise HiveboxError(f"cannot run {path}", "its #! line names no interpreter", "mend the line", exit_code=126)
+    if any("\0" in word for word in words):
+        raise HiveboxError(f"cannot run {path}", "its #! line has a NUL byte", "mend the line", exit_code=126)
     return (_python(tree, os.path.basename(words[0])), *words[1:])
 
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from hivebox.errors import ProfileError
 from hivebox.policy.bounds import LIMIT_RANGES
 from hivebox.policy.document import Node, Text, parse
 from hivebox.policy.grants import mount_mistake
@@ -86,8 +87,12 @@ _WRITES = "read-only; move it to read_write, or to overlay, if the script must w
 
 
 def import_policy(path: str, content: bytes) -> Imported:
-    """Raises ProfileError for what is not YAML; a value that cannot be used is a row, not an error."""
+    """Raises ProfileError for what is not YAML, or has none of the old file's keys; a value that cannot be used is a
+    row, not an error."""
     root = parse(Text(path, content))
+    if not any(_known(key) for key, _ in _leaves(root)):
+        known = ", ".join(dict.fromkeys(key.partition(".")[0] for key in _KNOWN))
+        raise ProfileError("not the predecessor's policy file", f"{path}: it has none of {known}", "check the path")
     rows = tuple(_once(row for key, node in _leaves(root) for row in _rows(key, node)))
     return Imported(_profile(path, rows), rows)
 

@@ -7,7 +7,7 @@ import os
 import stat
 
 from hivebox.digest import sha256
-from hivebox.errors import ProfileError, from_os_error
+from hivebox.errors import ProfileError, errno_text, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.locations import check_config_file
 
@@ -54,8 +54,21 @@ def read(path: str, check: Callable[[str, os.stat_result], None] = lambda _path,
 
 
 def _unreadable(path: str, error: OSError) -> ProfileError:
+    closed = _closed_directory(path)
+    if closed:
+        why = f"{closed}, where {os.path.basename(path)} may be: {errno_text(error.errno or 0)}"
+        return ProfileError(f"cannot look into {closed}", why, f"chmod u+rx {closed}, or remove it")
     wrapped = from_os_error(f"cannot read {path}", error)
     return ProfileError(wrapped.what, wrapped.why, "make it readable for whoever runs hivebox")
+
+
+def _closed_directory(path: str) -> str:
+    """The first directory above ``path`` that may not be searched, "" if all may."""
+    directory, closed = os.path.dirname(os.path.abspath(path)), ""
+    while directory != "/":
+        closed = directory if os.path.isdir(directory) and not os.access(directory, os.X_OK) else closed
+        directory = os.path.dirname(directory)
+    return closed
 
 
 def digest(content: bytes | None) -> str:

@@ -53,7 +53,7 @@ class Execute(Step):
         raise HiveboxError(
             f"cannot run {name}",
             f"there is no such program in the sandbox's PATH ({self._environment.variables['PATH']})",
-            "choose a profile whose rootfs has it, for example -p shell, or grant its directory with --ro",
+            _where_it_is(name),
             exit_code=_NOT_FOUND,
         )
 
@@ -74,3 +74,14 @@ class Execute(Step):
                 else "check that it is an executable file on an executable mount",
                 exit_code=_NOT_FOUND if missing else _NOT_EXECUTABLE,
             ) from error
+
+
+def _where_it_is(name: str) -> str:
+    """Advice that can help here: seen from inside the sandbox, whose profile may be the one to suggest."""
+    if name.startswith("python"):
+        return "choose a profile with Python: leave -p out, or -p python"
+    if name.startswith("node"):
+        return "choose a profile with Node.js: -p node"
+    if os.path.exists("/bin/sh"):
+        return "grant the directory that it is in with --ro, and name it by its path"
+    return "choose a profile whose rootfs has it, for example -p shell, or grant its directory with --ro"

@@ -18,7 +18,37 @@ if TYPE_CHECKING:
 
 SCRIPT_DIR = "/script"
 _MAX_BYTES = 4 << 20
+_HEAD_BYTES = 256
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+def interpreter_words(head: bytes) -> list[str]:
+    """What a script's ``#!`` line names, less env(1) and its options; [] for none. ``head`` is how it begins."""
+    if not head.startswith(b"#!"):
+        return []
+    words = os.fsdecode(head[2:].split(b"\n")[0]).split()
+    if words and os.path.basename(words[0]) == "env":
+        words = words[1:]
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            words = words[1:]
+    return words
+
+
+def head_of(path: str, source_fd: int = -1) -> bytes:
+    """How a script begins, b"" for one that cannot be read: ``Script`` says so."""
+    try:
+        handle = _open(path, source_fd)
+        try:
+            return os.pread(handle, _HEAD_BYTES, 0)
+        finally:
+            os.close(handle)
+    except OSError:
+        return b""
+
+
+def _open(path: str, source_fd: int) -> int:
+    again = f"/proc/self/fd/{source_fd}"  # an offset of our own
+    return os.open(path if source_fd < 0 else again, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 class Script(Step):
@@ -32,8 +62,7 @@ class Script(Step):
         self.dest = dest
         self._memfd = -1
         try:
-            again = f"/proc/self/fd/{source_fd}"  # an offset of our own
-            handle = os.open(path if source_fd < 0 else again, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            handle = _open(path, source_fd)
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
             raise HiveboxError(
@@ -52,6 +81,8 @@ class Script(Step):
         digest = sha256()
         size = 0
         while chunk := os.read(handle, 1 << 20):
+            if not size and chunk.startswith(b"\x7fELF"):
+                raise _not_a_script(path)
             digest.update(chunk)
             size += len(chunk)
             if size > _MAX_BYTES:
@@ -66,7 +97,7 @@ class Script(Step):
 
     def head(self) -> bytes:
         """The first line's worth of bytes, for its ``#!``."""
-        return os.pread(self._memfd, 256, 0)
+        return os.pread(self._memfd, _HEAD_BYTES, 0)
 
     def child_fds(self) -> tuple[int, ...]:
         return (self._memfd,)
@@ -91,3 +122,10 @@ class Script(Step):
         if self._memfd >= 0:
             os.close(self._memfd)
             self._memfd = -1
+
+
+def _not_a_script(path: str) -> HiveboxError:
+    """A program may need its libraries beside it, an interpreter its environment: neither is one sealed file."""
+    is_python = os.path.basename(path).startswith("python")
+    how = f"hivebox run --python {path} SCRIPT" if is_python else f"hivebox run --ro {path} -- {path}"
+    return HiveboxError(f"cannot run {path}", "it is a program (ELF), not a script", how, exit_code=126)

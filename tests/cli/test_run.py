@@ -297,3 +297,35 @@ def test_a_root_in_use_is_not_pruned(hivebox, hivebox_pipe, scratch: Path) -> No
     assert hivebox("rootfs", "prune", env=environment).stdout == b""
     assert running.communicate(b"\n")[0] == b"/usr/bin/ls\n"
     assert hivebox("rootfs", "prune", env=environment).stdout.startswith(b"removed ")
+
+
+def test_a_script_without_a_suffix_runs_by_its_first_line(hivebox, script) -> None:
+    for first in ("#!/bin/sh", "#!/usr/bin/env -S bash"):
+        done = hivebox("run", script(f"{first}\nls / >/dev/null && echo by $0\n", "tool"))
+        assert (done.returncode, done.stdout) == (0, b"by /script/tool\n"), done.stderr
+    done = hivebox("run", script("#!/usr/bin/python3\nprint('snake')\n", "tool"))
+    assert (done.returncode, done.stdout) == (0, b"snake\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "name", "code", "expected"),
+    [
+        (("-p", "shell"), "print(1)", "x.py", 127, "leave -p out, or -p python"),
+        (("-p", "default"), "echo", "x.sh", 127, "for example -p shell"),
+        (("-p", "shell"), "#!/usr/bin/gcc", "x", 127, "grant the directory that it is in"),
+        (("-p", "default"), "1", "x.js", 127, "-p node"),
+        ((), "\x7fELF...", "python", 126, "hivebox run --python "),
+        ((), "\x7fELF...", "prog", 126, " -- "),
+        ((), "#!/bin/sh\0x\n", "x", 126, "NUL"),
+    ],
+)
+def test_advice_that_can_help(hivebox, script, options, content, name, code, expected) -> None:
+    done = hivebox("run", *options, script(content, name))
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 3
+    assert expected in done.stderr.decode()
+
+
+def test_an_empty_command_is_no_command(hivebox) -> None:
+    done = hivebox("run", "--", "")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (127, b"hivebox: nothing to run")

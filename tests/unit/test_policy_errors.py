@@ -104,3 +104,16 @@ def test_an_unreadable_security_policy_is_not_taken_for_none(home: Home) -> None
     home.security("limits: {pids: 1}\n").chmod(0)
     with pytest.raises(ProfileError, match="EACCES"):
         load_policy("default")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user: root reads everything")
+def test_a_directory_that_may_not_be_searched_is_named_itself(home: Home) -> None:
+    home.user.mkdir(parents=True)
+    home.user.chmod(0)
+    try:
+        with pytest.raises(ProfileError) as caught:
+            home.load("default")
+    finally:
+        home.user.chmod(0o700)
+    assert caught.value.what == f"cannot look into {home.user}"
+    assert "EACCES" in caught.value.why

@@ -136,3 +136,9 @@ def test_temporary_directories_are_the_sandboxs_own(path: str) -> None:
 def test_what_is_not_yaml_is_an_error_with_its_place(content: bytes) -> None:
     with pytest.raises(ProfileError, match=r"old\.yaml:\d+:\d+"):
         import_policy("old.yaml", content)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"extends: default\nlimits: {pids: 3}\n", b"just text\n", b"a,b\n1,2\n"])
+def test_a_file_with_nothing_of_the_format_is_an_error(content: bytes) -> None:
+    with pytest.raises(ProfileError, match="not the predecessor's policy file"):
+        import_policy("x.yml", content)
