@@ -9,6 +9,7 @@ from hivebox.cli import streams
 from hivebox.cli.audit_text import Commands, audit_dir, none_yet, say
 from hivebox.errors import HiveboxError, from_os_error, printable
 from hivebox.locations import state_dir
+from hivebox.units import counted
 
 _LOOK_S = 1.0
 
@@ -52,7 +53,7 @@ def _export(arguments: argparse.Namespace) -> int:
     except cursor.NotKeptError as error:
         raise from_os_error("cannot keep how far the export got", error, "make it writable for you") from error
     if arguments.to != "-":
-        say(f"{count} records sent")
+        say(f"{counted(count, 'record')} sent")
     return 0
 
 

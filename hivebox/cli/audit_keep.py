@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 
-from hivebox.audit import ledger, settings, upkeep
+from hivebox.audit import ledger, segments, settings, upkeep
 from hivebox.audit.custody import open_private_dir
 from hivebox.cli.audit_text import Commands, audit_dir, count, say, say_table
 from hivebox.errors import HiveboxError
@@ -62,7 +62,14 @@ def _keep(arguments: argparse.Namespace) -> int:
         if "append_only" in changes:
             why_not = ledger.Ledger(state_dir()).protect(on=bool(current.append_only))
             say(f"chattr {'+a' if current.append_only else '-a'}: {why_not or 'done'}")
-    say_table([(name, str(value)) for name, value in current._asdict().items()])
+    say_table(
+        [
+            ("checkpoint-every", str(current.checkpoint_every)),
+            ("segment-size", format_size(current.segment_bytes)),
+            ("keep-days", str(current.keep_days)),
+            ("append-only", "on" if current.append_only else "off"),
+        ]
+    )
     return 0
 
 
@@ -76,8 +83,12 @@ def _settings() -> settings.Settings:
 
 def _rotate(_arguments: argparse.Namespace) -> int:
     _must_exist()
+    before = len(segments.closed(audit_dir()))
     ledger.Ledger(state_dir()).rotate()
-    say("closed; the next record begins a new segment")
+    if len(segments.closed(audit_dir())) > before:
+        say("closed; the next record begins a new segment")
+    else:
+        say("nothing to close: there is no record since the last one was closed")
     return 0
 
 
@@ -93,7 +104,7 @@ def _prune(_arguments: argparse.Namespace) -> int:
     keep_days = _settings().keep_days
     if not keep_days:
         raise HiveboxError(
-            "nothing may be pruned", "keep_days is 0: records are kept for ever", "hivebox audit keep --keep-days N"
+            "nothing may be pruned", "keep-days is 0: records are kept for ever", "hivebox audit keep --keep-days N"
         )
     removed = upkeep.prune(state_dir(), keep_days, time.time())
     for said in removed:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hivebox.cli import streams
 from hivebox.cli.parser import Parser
-from hivebox.errors import HiveboxError, ProfileError, from_os_error
+from hivebox.errors import HiveboxError, ProfileError, from_os_error, printable
 from hivebox.policy import sources
 from hivebox.policy.check import check
 from hivebox.policy.explain import explain
@@ -21,6 +21,7 @@ from hivebox.policy.model import policy_to_plain
 from hivebox.policy.profile import Compiled, available, compile_profile
 from hivebox.policy.schema import json_schema
 from hivebox.policy.show import to_yaml
+from hivebox.units import counted
 
 
 def run(argv: list[str]) -> int:
@@ -96,7 +97,7 @@ def _list(arguments: argparse.Namespace) -> int:
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         text = f"cannot be used: {row['error']['what']}" if "error" in row else row["description"]
-        _write(f"{row['name']:<{width}}  {_printable(text)}", f"{'':<{width}}  {row['file']}")
+        _write(f"{printable(row['name']):<{width}}  {printable(text)}", f"{'':<{width}}  {printable(row['file'])}")
     return 0
 
 
@@ -141,7 +142,7 @@ def _present(result: dict[str, Any]) -> None:
         _write(f"{result['profile']}: cannot be used", *(f"  {line}" for line in str(error).splitlines()))
         return
     counts = [finding["severity"] for finding in result["findings"]]
-    summary = ", ".join(f"{counts.count(kind)} {kind}s" for kind in ("error", "warning", "note") if kind in counts)
+    summary = ", ".join(counted(counts.count(kind), kind) for kind in ("error", "warning", "note") if kind in counts)
     _write(f"{result['profile']}: {'ok' if result['ok'] else 'cannot be used'}{f' ({summary})' if summary else ''}")
     for finding in result["findings"]:
         _write(f"  {finding['severity']}: {finding['what']}")

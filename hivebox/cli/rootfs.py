@@ -16,7 +16,7 @@ from hivebox.cli.parser import Parser
 from hivebox.errors import HiveboxError
 from hivebox.rootfs import store, trees
 from hivebox.rootfs.build import build
-from hivebox.units import format_size
+from hivebox.units import counted, format_size
 
 _MOST_DIFFERENCES = 20
 _SHORT = 12
@@ -125,7 +125,7 @@ def _plain(results: dict[str, list[trees.Difference]]) -> list[dict[str, Any]]:
 def _report(results: dict[str, list[trees.Difference]]) -> list[str]:
     lines = []
     for digest, differences in results.items():
-        lines.append(f"{digest[:_SHORT]}  {f'{len(differences)} differences' if differences else 'ok'}")
+        lines.append(f"{digest[:_SHORT]}  {counted(len(differences), 'difference') if differences else 'ok'}")
         lines += [f"  {d.kind:<8} {d.path or 'the manifest itself'!r}" for d in differences[:_MOST_DIFFERENCES]]
         if len(differences) > _MOST_DIFFERENCES:
             lines.append(f"  and {len(differences) - _MOST_DIFFERENCES} more")

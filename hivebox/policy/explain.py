@@ -282,4 +282,10 @@ def _security_policy(policy: Policy) -> Iterator[Fact]:
             if key in ("filesystem.work_exec", "network.host_loopback")
             else ", ".join(lists.get(key) or ("nothing",))
         )
-        yield Fact("security-policy", LIMITS, f"{key}: at most {most}", "checked before the run starts", place)
+        yield Fact(
+            "security-policy",
+            LIMITS,
+            f"what a profile may say for {key}: at most {most}",
+            "checked before the run starts",
+            place,
+        )

@@ -21,7 +21,6 @@ _LISTS = ("exclude",)
 _NEEDS = ("programs", "libraries", "files")
 _PATHS = ("files",)
 _KEYS = (*_TEXTS, *_CHOICES, *_LISTS, *_NEEDS)
-_DEEPEST = 8
 
 
 class Need(NamedTuple):
@@ -130,10 +129,12 @@ def load(name: str) -> Recipe:
     plain: dict[str, Any] = {}
     wanted = name
     while wanted:
+        names = [source[0] for source in sources]
+        if wanted in names:
+            circle = " -> ".join((*names, wanted))
+            raise HiveboxError("recipes extend each other in a circle", circle, "break the circle")
         path, found = _read(wanted)
         sources.append((wanted, path))
-        if len(sources) > _DEEPEST:
-            raise HiveboxError(f"the recipe {name} extends itself", " -> ".join(source[0] for source in sources))
         wanted = found.pop("extends", "")
         plain = _join(found, plain)
     return Recipe(name=name, sources=tuple(sources), **plain)

@@ -274,3 +274,16 @@ def test_an_auditors_copy_of_someone_elses_ledger_needs_no_ownership(state: Path
     said = audit("verify", "--ledger", str(tmp_path / "copy"), "--key", str(VECTORS / "owner.pub.pem"))
     assert said.code == 0
     assert "recovered" in said.out
+
+
+def test_keep_speaks_of_its_options_and_rotate_of_what_it_did(state: Path, audit: Any) -> None:
+    record_run(state, "a", ["x"], "ok")
+    names = [
+        line.split()[0] for line in audit("keep", "--segment-size", "16M", "--append-only", "off").out.splitlines()
+    ]
+    assert names[-4:] == ["checkpoint-every", "segment-size", "keep-days", "append-only"]
+    assert "segment-size      16 MiB\n" in audit("keep").out
+    assert audit("rotate").out == "closed; the next record begins a new segment\n"
+    assert audit("rotate").out.startswith("nothing to close")
+    record_run(state, "b", ["x"], "ok")
+    assert audit("rotate").out.startswith("closed")

@@ -88,7 +88,7 @@ class TestExplain:
         home.profile("mine", "{}\n")
         found = {(fact.text, fact.origin) for fact in facts("mine")}
         assert ("processes and threads: 7", f"{security}:2") in found
-        assert ("limits.pids: at most 7", f"{security}:2") in found
+        assert ("what a profile may say for limits.pids: at most 7", f"{security}:2") in found
 
     def test_json(self, home: Home, capsys: Captured) -> None:
         assert main(["profile", "explain", "default", "--json"]) == 0
@@ -182,7 +182,7 @@ class TestCheck:
         home.profile("mine", "extends: default\nsyscalls: {allow: [ptrace]}\n")
         assert main(["profile", "check", "mine", "default", "nod"]) == 1
         printed = capsys.readouterr().out
-        assert printed.startswith("mine: ok (1 warnings)\n  warning: ptrace is dangerous\n    why:  takes over")
+        assert printed.startswith("mine: ok (1 warning)\n  warning: ptrace is dangerous\n    why:  takes over")
         assert "\ndefault: ok\n" in printed
         assert "nod: cannot be used\n  no such profile" in printed
 
@@ -272,3 +272,17 @@ def test_any_description_is_shown_as_text(home: Home, capsys: Captured, text: st
     assert main(["profile", "show", "mine"]) == 0
     home.profile("shown", capsys.readouterr().out)
     assert home.load("shown").description == text
+
+
+def test_one_finding_is_one_and_names_are_one_line(home: Home, capsys: Captured) -> None:
+    home.profile("mine\nother\x1b[2J", "")
+    path = home.profile("mine", "extends: python\nsyscalls: {allow: [ptrace]}\n")
+    assert main(["profile", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "mine?other?[2J  cannot be used" in said
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert main(["profile", "check", str(path)]) == 0
+    assert "(1 warning)" in capsys.readouterr().out
+    home.security("limits: {wall_time: 5s}\n")
+    assert main(["profile", "explain", "default"]) == 0
+    assert "limits what a profile may say for limits.wall_time: at most 5 s" in capsys.readouterr().out

@@ -59,7 +59,7 @@ def test_a_users_recipe_goes_before_a_shipped_one(write):
         ("a: [\n", ["it is not YAML"]),
         ("- a\n", ["expected keys and values"]),
         ("extends: missing\n", ["no root filesystem recipe called missing"]),
-        ("extends: bad\n", ["extends itself"]),
+        ("extends: bad\n", ["in a circle", "bad -> bad\n"]),
         ("extends: ../bad\n", ["no root filesystem recipe called ../bad"]),
     ],
 )
