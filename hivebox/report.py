@@ -161,13 +161,32 @@ class Report(Frozen):
         for name, captured in (("stdout", self.stdout), ("stderr", self.stderr)):
             if captured is not None:
                 plain.update(_captured(name, captured))
-        return plain
+        spelled: dict[str, Any] = _spelled(plain)
+        return spelled
+
+
+def _spelled(value: Any) -> Any:
+    """A name that is not valid Unicode as the record of the run spells it: docs/audit-format.md#canonical-json."""
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(item) for item in value]
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return {"base64": _base64(value.encode(errors="surrogateescape"))}
+    return value
 
 
 def _captured(name: str, content: bytes) -> dict[str, str]:
     try:
         return {name: content.decode()}
     except UnicodeDecodeError:
-        import base64  # noqa: PLC0415  # only for binary output
+        return {f"{name}_base64": _base64(content)}
 
-        return {f"{name}_base64": base64.b64encode(content).decode()}
+
+def _base64(content: bytes) -> str:
+    from binascii import b2a_base64  # noqa: PLC0415  # only for what is not text
+
+    return b2a_base64(content, newline=False).decode()

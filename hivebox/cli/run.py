@@ -191,9 +191,14 @@ def _open_stdin(chosen: _Chosen) -> int:
     if source == "inherit":
         return 0
     try:
-        return os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        # A FIFO that nobody writes to yet must not hold up the run, whose clock does not tick before it.
+        handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise from_os_error("cannot read the standard input", error, "check --stdin") from error
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        raise HiveboxError("cannot read the standard input", f"{source}: it is a directory", "check --stdin")
+    os.set_blocking(handle, True)
+    return handle
 
 
 def _progress(chosen: _Chosen) -> Any:

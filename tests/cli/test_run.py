@@ -329,3 +329,29 @@ def test_advice_that_can_help(hivebox, script, options, content, name, code, exp
 def test_an_empty_command_is_no_command(hivebox) -> None:
     done = hivebox("run", "--", "")
     assert (done.returncode, done.stderr.splitlines()[0]) == (127, b"hivebox: nothing to run")
+
+
+def test_a_name_that_is_no_text_is_spelled_as_in_the_record(hivebox, scratch) -> None:
+    code = "import os; open(os.fsdecode(b'x\\xff'), 'w').close()"
+    done = hivebox("run", "--json", "--out", str(scratch / "out"), "--", "python3", "-c", code)
+    report = json.loads(done.stdout)
+    assert [file["path"] for file in report["files"]] == [{"base64": "eP8="}]
+    shown = json.loads(hivebox("audit", "show", report["run_id"], "--json").stdout)
+    assert [file["path"] for file in shown["records"][1]["statement"]["predicate"]["files"]] == [{"base64": "eP8="}]
+
+
+def test_stdin_is_looked_at_before_the_run(hivebox, scratch) -> None:
+    done = hivebox("run", "--stdin", str(scratch), "--", "cat")
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"it is a directory" in done.stderr
+
+
+def test_a_fifo_as_stdin_is_waited_for_by_the_run_only(hivebox, hivebox_pipe, scratch) -> None:
+    fifo = str(scratch / "fifo")
+    os.mkfifo(fifo)
+    assert hivebox("run", "--timeout", "0.5s", "--stdin", fifo, "--", "cat").returncode == 124
+    reading = hivebox_pipe("--stdin", fifo, "--", "cat")
+    with open(fifo, "wb") as writer:
+        writer.write(b"late")
+    assert reading.communicate(timeout=60)[0] == b"late"
+    assert reading.returncode == 0
