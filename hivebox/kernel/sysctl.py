@@ -5,7 +5,9 @@ from __future__ import annotations
 from hivebox.errors import HiveboxError, errno_text
 from hivebox.kernel.cgroup import write
 
-_HINT = "mount this host's /proc/sys writable (docker: --security-opt systempaths=unconfined)"
+_HINT = (
+    "let it write below /proc/sys (docker: --security-opt systempaths=unconfined; systemd: ProtectKernelTunables=no)"
+)
 
 
 def write_sysctl(name: str, value: str) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
+import sys
+import subprocess
 
 import pytest
 
@@ -349,3 +351,13 @@ def test_a_polled_limit_is_one_remark(runner: Runner) -> None:
     lines = remarks(runner.command(PYTHON, "-c", code, policy=chosen, transform=by("none")), chosen)
     assert [line.partition(" (")[0] for line in lines] == ["stopped: memory limit of 64 MiB reached"]
     assert "polled, as there is no control group" in lines[0]
+
+
+@pytest.mark.root
+def test_no_run_where_the_sandbox_cannot_have_its_share() -> None:
+    """A service with ProtectKernelTunables, a container: nothing would bound what the kernel counts by user."""
+    cover = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", cover, "sh", sys.executable, "-m", "hivebox", "run", "--", "true"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 125
+    assert b"/proc/sys/user/max_user_namespaces: read-only file system (EROFS)" in done.stderr
