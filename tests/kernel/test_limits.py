@@ -7,7 +7,6 @@ import json
 import resource
 import subprocess
 import sys
-import subprocess
 
 import pytest
 
