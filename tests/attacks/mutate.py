@@ -283,7 +283,7 @@ def _drop_rlimit(plan: Plan, name: str) -> Plan:
 class _NaiveCollector:
     """What a script to copy results out might look like."""
 
-    def __init__(self, work_fd: int, out_fd: int, bounds: Any) -> None:
+    def __init__(self, work_fd: int, out_fd: int, bounds: Any, mount_points: Any) -> None:
         self._work_fd, self._out_dir = work_fd, os.readlink(f"/proc/self/fd/{out_fd}")
 
     def collect(self) -> tuple[Output, ...]:
