@@ -426,7 +426,7 @@ class TestSpace:
             "try: build('big', '')\nexcept HiveboxError as error: print(error)\n"
             "print(os.listdir(store.root_dir() + '/building'), store.find('small', '') == tree, trees.verify(tree.digest))"
         )
-        script = f"mount -t tmpfs -o size=6m none {state}; exec {shlex.join([sys.executable, '-c', code])}"
+        script = f"mount -t tmpfs -o size=6m,mode=700 none {state}; exec {shlex.join([sys.executable, '-c', code])}"
         done = subprocess.run(
             ["unshare", "--user", "--map-root-user", "--mount", "bash", "-ec", script],
             capture_output=True, text=True, check=False, cwd=CHECKOUT,
