@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import select
 import time
 
 from hivebox import plainjson
@@ -31,6 +32,7 @@ else:
 _FAILED = 125
 _WALL_GRACE_S = 5.0  # the supervisor keeps the clock; this one only matters when it is stopped or starved
 _SETTLE_S = 5.0
+_SET_UP_S = 300.0  # longer than the supervisor waits
 _INIT_NAME, _SETUP_NAME = "hivebox-init", "hivebox-setup"
 
 
@@ -47,12 +49,14 @@ def run_init(plan: Plan, channel: Channel, exec_error_fd: int) -> NoReturn:
         plan.cgroup.accept(mapped.fds)
         # Not os.fork: since Python 3.12 it reads /proc/self/stat (to warn about threads), and the sandbox's /proc then
         # has an entry for init from before it was hidden: EPERM, where the payload should find nothing (ENOENT).
+        set_up_fd, _ = os.pipe()  # the payload's exec, or its death, ends it
         payload_pid = process.clone(0)
         if payload_pid == 0:
             _run_payload(plan, channel, exec_error_fd)
-        process.close_others({0, 1, 2, channel.fileno()})
+        process.close_others({0, 1, 2, channel.fileno(), set_up_fd})
         _take_identity(plan, channel)
         _drop_privileges(plan)
+        _wait_for_exec(set_up_fd)
         _reap(payload_pid, plan, channel)
     except HiveboxError as error:
         channel.send("error", error_body(error))
@@ -126,6 +130,14 @@ def _take_identity(plan: Plan, channel: Channel) -> None:
     process.set_pdeathsig(signal.SIGKILL)
     if channel.peer_is_gone():
         os._exit(_FAILED)
+
+
+def _wait_for_exec(set_up_fd: int) -> None:
+    """The clock begins with the program, however long its sandbox took to set up on a busy machine."""
+    poller = select.poll()
+    poller.register(set_up_fd, 0)  # POLLHUP is always waited for
+    poller.poll(_SET_UP_S * 1000)
+    os.close(set_up_fd)
 
 
 def _drop_privileges(plan: Plan) -> None:

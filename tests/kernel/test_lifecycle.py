@@ -14,6 +14,7 @@ import pytest
 
 from hivebox.audit.ledger import Ledger
 from hivebox.locations import state_dir
+from hivebox.plan.plan import Plan
 from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes, slack_s
 
 # Ticks into a file that the test can see (through --rw): the proof that something still runs.
@@ -138,6 +139,18 @@ def test_kill_9_at_random_moments(hivebox_pipe, hivebox) -> None:
     assert wait_for(lambda: not sandboxes("60.25"))
     assert hivebox("run", "--", "true").returncode == 0
     assert not [line for line in leftovers() for pid in pids if f"hivebox.{pid}." in line]
+
+
+def test_the_clock_begins_with_the_program(runner: Runner) -> None:
+    """A sandbox that is slow to set up has not used up its time: neither the supervisor's clock runs, nor init's."""
+
+    def slow(plan: Plan) -> Plan:
+        set_up = plan.workdir.set_up
+        plan.workdir.set_up = lambda: (time.sleep(7), set_up())[1]  # type: ignore[method-assign]
+        return plan
+
+    limits = LIMITS._replace(wall_time_s=1 + slack_s())
+    assert runner.command("true", policy=policy(limits=limits), transform=slow).outcome == "ok"
 
 
 def test_a_stopped_supervisor_does_not_stop_the_clock(ticking) -> None:
