@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "hivebox"
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = (
-    "errors", "frozen", "waiting", "plainjson", "digest", "units", "locations", "policy", "kernel", "network", "rootfs", "steps", "plan", "launch", "report", "supervise",
+    "errors", "frozen", "waiting", "loop", "plainjson", "digest", "units", "locations", "policy", "kernel", "network", "rootfs", "steps", "plan", "launch", "report", "supervise",
     "audit", "watch", "pipeline", "job", "service", "library", "doctor", "cli", "__main__",
 )  # fmt: skip
 KERNEL_ONLY = {"ctypes", "_ctypes", "prctl", "pyseccomp", "seccomp", "pyroute2"}

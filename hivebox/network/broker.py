@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hivebox.frozen import Frozen
+from hivebox.loop import READ, Loop
 from hivebox.network.addresses import Address
 from hivebox.network.callers import Callers
 from hivebox.network.configuration import Configuration
@@ -16,7 +17,6 @@ from hivebox.network.connect import is_own
 from hivebox.network.connection import RESET, Connection
 from hivebox.network.datagrams import Listener
 from hivebox.network.events import CONNECT, Events
-from hivebox.network.loop import READ, Loop
 from hivebox.network.relay import Budget, Pipes
 from hivebox.network.resolve import Resolver
 from hivebox.network.responder import Responder

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hivebox.kernel import sock_diag
-from hivebox.network.loop import Loop
+from hivebox.loop import Loop
 
 _MOST_IN_A_SECOND = 50
 PROTOCOLS = {"tcp": 6, "udp": 17}

@@ -7,8 +7,8 @@ import os
 import socket
 from collections.abc import Callable
 
+from hivebox.loop import WRITE, Loop
 from hivebox.network.addresses import Address
-from hivebox.network.loop import WRITE, Loop
 
 _NEXT_AFTER_S, _LONGEST_S = 0.25, 8.0
 _MOST_ADDRESSES = 8

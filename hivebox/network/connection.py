@@ -6,12 +6,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from hivebox.loop import GONE, READ, Timer
 from hivebox.network.addresses import Address
 from hivebox.network.connect import Connecting
 from hivebox.network.duplex import Duplex
 from hivebox.network.events import CONNECT, reason_of
 from hivebox.network.inspect import InspectionError, inspector
-from hivebox.network.loop import GONE, READ, Timer
 from hivebox.network.target import Target
 from hivebox.policy import hosts
 

@@ -7,9 +7,9 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from hivebox.loop import READ, Timer
 from hivebox.network.addresses import Address
 from hivebox.network.events import CONNECT, reason_of
-from hivebox.network.loop import READ, Timer
 from hivebox.network.target import Target
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hivebox.loop import ERROR, GONE, HUNG_UP, READ, WRITE, Loop
 from hivebox.network.events import CONNECT, reason_of
 from hivebox.network.inspect import InspectionError, Inspector
-from hivebox.network.loop import ERROR, GONE, HUNG_UP, READ, WRITE, Loop
 from hivebox.network.relay import Budget, Flow, Pipes, wanted
 
 if TYPE_CHECKING:

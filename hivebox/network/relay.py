@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from hivebox.network.loop import READ, WRITE, Loop
+from hivebox.loop import READ, WRITE, Loop
 from hivebox.policy.model import Allow
 
 _CHUNK = 1 << 20

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from hivebox.loop import READ, WRITE, Loop, Timer
 from hivebox.network import dns
 from hivebox.network.addresses import Address
 from hivebox.network.configuration import Configuration
-from hivebox.network.loop import READ, WRITE, Loop, Timer
 
 _LONGEST_S = 6.0
 _OTHER_FAMILY_S = 0.05  # RFC 8305 section 3

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from hivebox.loop import READ, Loop, Timer
 from hivebox.network import dns
 from hivebox.network.addresses import Address
 from hivebox.network.callers import Callers
 from hivebox.network.events import DNS, Attempt, Events
-from hivebox.network.loop import READ, Loop, Timer
 from hivebox.network.rules import Rules
 
 _IPV4, _IPV6 = ipaddress.ip_address("198.18.0.0"), ipaddress.ip_address("2001:2::")

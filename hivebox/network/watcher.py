@@ -9,9 +9,9 @@ import ipaddress
 import socket
 
 from hivebox.kernel import packet
+from hivebox.loop import READ, Loop
 from hivebox.network.addresses import Address
 from hivebox.network.events import CONNECT, Attempt, Events
-from hivebox.network.loop import READ, Loop
 from hivebox.network.responder import Names
 
 _TCP = 6

@@ -8,7 +8,7 @@ from hivebox.errors import HiveboxError
 from hivebox.job import Job
 from hivebox.launch.aside import aside
 from hivebox.launch.channel import Channel, Message, error_body
-from hivebox.network.loop import READ, Loop, Timer
+from hivebox.loop import READ, Loop, Timer
 from hivebox.pipeline import begin
 from hivebox.policy.model import Mount
 from hivebox.report import Report

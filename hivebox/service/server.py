@@ -11,7 +11,7 @@ from hivebox.kernel import process
 from hivebox.kernel.bpf import CONTROL_FD
 from hivebox.launch.channel import Channel
 from hivebox.launch.zygote import Zygote
-from hivebox.network.loop import READ, Loop
+from hivebox.loop import READ, Loop
 from hivebox.service.attendance import Attendance
 from hivebox.service.recorder import RemoteRecorder
 

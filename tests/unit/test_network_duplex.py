@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from hivebox.loop import Loop
 from hivebox.network.duplex import Duplex
 from hivebox.network.inspect import Http, Inspector, Tls, Watched
-from hivebox.network.loop import Loop
 from hivebox.network.relay import Budget, Pipes
 from hivebox.policy.model import Allow
 from tests.unit.test_network_relay import connected

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hivebox.network.loop import Loop
+from hivebox.loop import Loop
 from hivebox.network.relay import Budget, Flow, Pipes
 from hivebox.policy.model import Allow
 
