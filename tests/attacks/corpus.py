@@ -34,6 +34,7 @@ _DEFAULTS: dict[str, Any] = {
     "grant": "",
     "args": (),
     "outcome": "failed",
+    "breach_outcome": "",  # which alone shows that it got through: it may have no time to say so
     "says": "",
     "violations": None,
     "cause": None,

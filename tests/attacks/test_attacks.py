@@ -190,7 +190,7 @@ def _inside(attack: Attack, scratch: Path, scene: Scene, controls: str, zygote: 
 def _breached(attack: Attack, result: Result, scene: Scene, scratch: Path) -> bool:
     if attack.expect["collect"] is not None:
         return _out_breached(attack, scratch / "out")
-    return scene.breached(result.output)
+    return scene.breached(result.output) or result.outcome == attack.expect["breach_outcome"]
 
 
 @pytest.fixture(scope="module")
