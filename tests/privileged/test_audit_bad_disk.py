@@ -2,8 +2,9 @@
 without spare sectors: write(2) succeeds, and the kernel's own write-back fails.
 
 It is a loop device over a sparse file on a tmpfs that is too small for it, in a mount namespace of its own. The error is
-ENOSPC, as the loop device passes it on, and it comes from fdatasync(2) alone: the file system has room. (ext4 with a journal: without one, Linux 6.18 loses what a program that is alone wrote and
-synced after such an error, as the same loop with open, write and fdatasync shows.)
+ENOSPC, as the loop device passes it on, and it comes from fdatasync(2) alone: the file system has room. (ext4 with a
+journal: without one, Linux 6.18 loses what a program that is alone wrote and synced after such an error, as the same
+loop with open, write and fdatasync shows.)
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 WRITERS = 6
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.skipif(
-        not os.path.exists("/dev/loop-control") or not shutil.which("mkfs.ext4"), reason="needs loop, mkfs.ext4"
-    ),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(not os.path.exists("/dev/loop-control"), reason="this host has no loop devices"),
+    pytest.mark.skipif(not shutil.which("mkfs.ext4", path="/usr/sbin:/sbin"), reason="needs e2fsprogs"),
 ]
 # What counts is what is on the disk: so the file system is unmounted, and with it every page that was never written.
 # Requests of one block: the loop device tells of a write that was cut short as of one that was done.

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -566,6 +567,28 @@ def test_a_collector_with_an_unknown_certificate_gets_nothing(
             time.sleep(0.1)
         assert "CERTIFICATE_VERIFY_FAILED" in said
     assert not (folder / "received").exists()
+
+
+def test_a_collector_that_ends_tls_without_a_word_took_the_batch(tmp_path: Path) -> None:
+    """It read to the end, and closed the connection below TLS: as a GnuTLS server may."""
+    certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def read_and_close() -> None:
+            stream = context.wrap_socket(server.accept()[0], server_side=True)
+            while stream.recv(4096):
+                pass
+            socket.socket(fileno=stream.detach()).close()
+
+        reader = threading.Thread(target=read_and_close)
+        reader.start()
+        deliver, _ = targets.target_of(
+            f"tls://127.0.0.1:{server.getsockname()[1]}", targets.Tls(str(tmp_path / "ca.pem"))
+        )
+        deliver([b"line"])
+        reader.join()
 
 
 def test_a_peer_that_closes_early_did_not_take_the_batch() -> None:

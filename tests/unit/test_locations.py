@@ -80,11 +80,13 @@ class TestConfiguration:
 
     @pytest.mark.root
     def test_nor_does_a_uid_without_home_and_passwd_entry(self, tmp_path: Path) -> None:
-        code = "from hivebox import locations; print(locations.config_dirs()); locations.state_dir()"
-        command = ["setpriv", "--reuid", str(SOMEBODY), "--regid", str(SOMEBODY), "--clear-groups", sys.executable]
+        code = (
+            f"import os; from hivebox import locations; os.setgroups([]); os.setresgid(*[{SOMEBODY}] * 3)\n"
+            f"os.setresuid(*[{SOMEBODY}] * 3); print(locations.config_dirs(), flush=True); locations.state_dir()"
+        )
         environment = {"PATH": "/usr/bin", "PYTHONPATH": str(Path(locations.__file__).parents[1])}
         done = subprocess.run(
-            [*command, "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=False
+            [sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True, check=False
         )
         assert done.stdout == "('/etc/hivebox',)\n", done.stderr
         assert "HOME, is not an absolute path" in done.stderr

@@ -4,7 +4,8 @@ file:PATH or -              appended and synced; lines
 unix:PATH                   datagrams, as /dev/log takes them; taken when the kernel queued them
 udp://HOST:PORT             datagrams; nobody tells whether they arrived
 tcp://HOST:PORT             octet-counted (RFC 6587, section 3.4.1); taken when the peer has read to the end and closed
-tls://HOST:PORT             the same in TLS (RFC 5425), the certificate verified
+tls://HOST:PORT             the same in TLS (RFC 5425), the certificate verified; a close without close_notify counts,
+                            so who sits on the way can make a batch be missed
 http(s)://HOST/PATH         OTLP/HTTP; taken when the answer is 2xx
 """
 
@@ -109,7 +110,10 @@ def _stream(host: str, port: int, batch: Sequence[bytes], tls: Tls | None) -> No
         stream = _context(tls).wrap_socket(plain, server_hostname=host) if tls else plain
         stream.sendall(b"".join(b"%d %b" % (len(line), line) for line in batch))
         if isinstance(stream, ssl.SSLSocket):
-            stream = stream.unwrap()  # close_notify, and waits for the peer's
+            try:
+                stream = stream.unwrap()  # close_notify, and waits for the peer's
+            except ssl.SSLEOFError:
+                return  # as rsyslog on Debian 13 closes; had it not read everything, it would be a reset
         stream.shutdown(socket.SHUT_WR)
         while stream.recv(4096):
             pass
