@@ -124,10 +124,10 @@ class Report(Frozen):
 
     @property
     def is_lossy(self) -> bool:
-        """Something that the program wrote did not arrive: output that could not be passed on, a file not collected."""
+        """Output that could not be passed on, a file not collected, an account of the network that is missing."""
         cause = self.ending.cause
         lost = any(output.skipped not in ("", NOT_REGULAR) for output in self.files)
-        return lost or (cause is not None and cause.control in ("streams", "outputs"))
+        return lost or (cause is not None and cause.control in ("streams", "outputs", "network"))
 
     def wire(self) -> dict[str, Any]:
         """JSON-ready, for ``from_wire``; without the captured streams."""

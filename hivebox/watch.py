@@ -128,6 +128,8 @@ def _attend(sandbox: Sandbox, record: Record, controls: Controls, caller: Caller
         yield from record.append("finished", _unfinished(error, controls, started=not isinstance(error, HiveboxError)))
         raise
     ending = finished.ending._replace(network=(yield from about.plan.network.finish()))
+    if "error" in (ending.network or {}) and not ending.cause:
+        ending = ending._replace(cause=Cause("network", "supervisor", str(ending.network["error"])))  # type: ignore[index]
     files, failure = (yield from _collect(sandbox, policy, caller)) if caller.out_fd >= 0 else ((), None)
     if failure and not ending.cause:
         ending = ending._replace(cause=Cause("outputs", "supervisor", f"{failure.what}: {failure.why}"))

@@ -300,7 +300,7 @@ def _remarks(report: Report, policy: Policy) -> list[str]:
         usage = (
             f"CPU {ending.cpu_user_s + ending.cpu_system_s:.2f} s, memory peak {format_size(ending.memory_peak_bytes)}"
         )
-        head = "lost" if ending.cause.control == "streams" else "stopped"
+        head = "lost" if ending.cause.control in ("streams", "network") else "stopped"
         lines.append(f"{head}: {ending.cause.text} ({_mechanism(ending.cause)}; {usage})")
     told = _telling(ending.violations)
     for violation in told:

@@ -57,7 +57,10 @@ class Listener:
                 why = f"more than {_MOST_FLOWS} exchanges of datagrams at once"
                 self._broker.events.refuse(target.attempt(CONNECT), why)
                 return
-            flow = self._flows[key] = _Exchange(self._broker, self, target, key)
+            flow = _Exchange(self._broker, self, target, key)
+            if flow.is_over:  # there is no way to that address, which is known at once
+                return
+            self._flows[key] = flow
         flow.send(data)
 
     def answer(self, data: bytes, key: Key) -> None:
@@ -75,7 +78,7 @@ class Listener:
             flow.close("")
 
     def closed(self, key: Key) -> None:
-        del self._flows[key]
+        self._flows.pop(key, None)
 
 
 class _Exchange:
@@ -92,6 +95,11 @@ class _Exchange:
         self._timer: Timer = broker.loop.after(_IDLE_S, lambda: self.close(""))
         broker.datagram_flows += 1
         broker.destinations(target, "udp", self._on_destinations)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more can be sent by it."""
+        return self._closed
 
     def send(self, data: bytes) -> None:
         """Now, or when it is known where to; what is too much is lost, as datagrams are."""

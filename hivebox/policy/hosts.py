@@ -21,6 +21,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _LONGEST = 253
 _LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_HOST_LOOPBACK = "this host's own loopback: give it a name, {host: NAME, host_loopback: true, ports: [N]}"
 _NO_WILDCARD = "name each port: there are no wildcard ports"
 _FORMS = "HOST[:PORT,…], *.HOST:PORT, CIDR:PORT, [IPV6]:PORT or udp://ADDRESS:PORT"
 
@@ -94,8 +95,7 @@ def read_cidr(text: str) -> str:
         hint = "write an address, as 192.0.2.1, or a range, as 203.0.113.0/24, without host bits"
         raise HiveboxError(f"not an address or a range: {text!r}", str(error), hint) from error
     if any(network.version == each.version and network.subnet_of(each) for each in _LOOPBACKS):  # type: ignore[arg-type]
-        hint = "this host's own loopback: give it a name, {host: NAME, host_loopback: true, ports: [N]}"
-        raise HiveboxError(f"{text} is a loopback, and in the sandbox its own", "", hint)
+        raise HiveboxError(f"{text} is a loopback, and in the sandbox its own", "", _HOST_LOOPBACK)
     return str(network.network_address if network.num_addresses == 1 else network)
 
 
@@ -130,6 +130,8 @@ def check_rule(rule: Allow) -> Allow:
         raise HiveboxError(
             "host_loopback needs one name", "", "{host: db.internal, host_loopback: true, ports: [5432]}"
         )
+    if not rule.host_loopback and (rule.host == "localhost" or rule.host.endswith(".localhost")):
+        raise HiveboxError(f"{rule.host} is the sandbox's own loopback", "", _HOST_LOOPBACK)
     if rule.sni and (rule.protocol == "udp" or rule.cidr):
         raise HiveboxError("sni is for names over tcp", "", "leave it out")
     return rule
@@ -150,6 +152,10 @@ def read_rule(text: str) -> Allow:
     if mark and scheme not in {"tcp", "udp"}:
         why = "only tcp and udp are relayed, ICMP and others never are"
         raise HiveboxError(f"bad value for --allow-net: {text!r}", why, f"write {_FORMS}")
+    if rest.endswith(":"):
+        raise HiveboxError(
+            f"bad value for --allow-net: {text!r}", "there is no port after the colon", f"write {_FORMS}"
+        )
     target, port_text = _split(rest)
     ports = tuple(dict.fromkeys(_port(each, text) for each in port_text.split(","))) if port_text else (443,)
     if _is_address(target):

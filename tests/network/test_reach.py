@@ -122,6 +122,25 @@ for host in ("{WEB}", "{WEB6}", "pypi.example", "four.example", "{OTHER}"):
     assert run.refused() == {("connect", OTHER, UDP_PORT), ("connect", "four.example", UDP_PORT)}
 
 
+def test_a_datagram_without_any_way_ends_nothing_else(world: World) -> None:
+    """That there is none is known while the exchange is made: the relay must outlive it, and its account with it."""
+    code = f"""
+lost = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+lost.sendto(b"hello", ("203.0.113.77", {UDP_PORT}))
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(3)
+client.sendto(b"hello", ("{WEB}", {UDP_PORT}))
+print(client.recv(100))
+"""
+    world.call("ip", "route", "add", "unreachable", "203.0.113.77")
+    try:
+        run = world.python(code, f"udp://203.0.113.77:{UDP_PORT}", f"udp://{WEB}:{UDP_PORT}")
+    finally:
+        world.call("ip", "route", "del", "unreachable", "203.0.113.77")
+    assert run.out == "b'hello'\n", (run.err, run.network)
+    assert "error" not in run.network
+
+
 def test_datagrams_take_the_address_to_which_there_is_a_way(world: World) -> None:
     """A name with an IPv6 address, on a host whose way there is gone."""
     code = f"""

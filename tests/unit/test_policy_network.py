@@ -177,3 +177,12 @@ def test_rules_without_sockets_stop_the_run() -> None:
 
     with pytest.raises(HiveboxError, match="without sockets"):
         _check_sockets(Policy("x", network=Network("allow", READ)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"), [("localhost:80", "own loopback"), ("x.localhost", "own loopback"), ("a.test:", "no port after")]
+)
+def test_rules_that_would_never_work(rule: str, says: str) -> None:
+    with pytest.raises(HiveboxError) as caught:
+        read_rule(rule)
+    assert says in str(caught.value)
