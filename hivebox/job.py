@@ -10,13 +10,14 @@ from hivebox.pipeline import Inputs
 from hivebox.plan.resolve import Request
 from hivebox.policy.load import load_policy, override, policy_sha256
 from hivebox.policy.model import Allow, Mount, Policy
-from hivebox.rootfs.store import ensure
 from hivebox.steps.environment import Sinks
 from hivebox.steps.script import head_of, interpreter_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from hivebox.rootfs.store import Tree
 
 _PROFILE_BY_SUFFIX = {".py": "default", ".sh": "shell", ".bash": "shell", ".js": "node", ".mjs": "node", ".cjs": "node"}
 _PROFILE_BY_INTERPRETER = {"sh": "shell", "bash": "shell", "dash": "shell", "node": "node"}
@@ -42,7 +43,8 @@ class Job(Frozen):
     out_dir: str = ""
 
     def policy(self) -> Policy:
-        """The effective one. Raises HiveboxError."""
+        """The effective one. Raises HiveboxError, also for a job that cannot be one."""
+        self._check()
         policy, _sources = load_policy(self.profile or self._usual_profile())
         return override(
             policy,
@@ -76,14 +78,7 @@ class Job(Frozen):
 
         return tuple(read_rule(text) for text in self.allow)
 
-    def inputs(
-        self,
-        sinks: Sinks,
-        environ: Mapping[str, str] = os.environ,
-        progress: Callable[[str, int, int], None] | None = None,
-    ) -> Inputs:
-        """Resolved, and the root built where it is not there yet: then ``progress`` is told (stage, done, total).
-        ``environ`` is the caller's. Raises HiveboxError."""
+    def _check(self) -> None:
         if not self.command and not self.script:
             raise HiveboxError("nothing to run", "no script and no command was given", "give one of them")
         if self.command and not self.command[0]:
@@ -92,21 +87,19 @@ class Job(Frozen):
             raise HiveboxError(
                 f"cannot use the project {self.project}", "it is not a directory", "grant a file by --ro"
             )
-        policy = self.policy()
-        stdin = sinks.stdin_fd >= 0
-        if self.command:
-            command, *arguments = self.command
-            request = Request(command=command, arguments=tuple(arguments), stdin=stdin, project=self.project)
-        else:
-            request = Request(
-                script=self.script,
-                script_fd=self.script_fd,
-                arguments=self.arguments,
-                stdin=stdin,
-                project=self.project,
-            )
-        tree = ensure(policy.rootfs.recipe, policy.rootfs.interpreter, progress)
-        request = request._replace(environ=environ)
+
+    def inputs(self, policy: Policy, tree: Tree, sinks: Sinks, environ: Mapping[str, str] = os.environ) -> Inputs:
+        """With this job's ``policy`` and the root that it names. ``environ`` is the caller's."""
+        command, *arguments = self.command or ("",)
+        request = Request(
+            command=command,
+            script=self.script,
+            script_fd=self.script_fd,
+            arguments=tuple(arguments) if self.command else self.arguments,
+            stdin=sinks.stdin_fd >= 0,
+            project=self.project,
+            environ=environ,
+        )
         return Inputs(policy, policy_sha256(policy), request, tree, sinks, self.out_dir)
 
 

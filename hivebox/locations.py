@@ -14,7 +14,7 @@ import sys
 from hivebox.errors import HiveboxError
 
 SYSTEM_CONFIG = "/etc/hivebox"
-_OTHERS_WRITE = 0o022
+OTHERS_WRITE = 0o022
 _OVERFLOW_ID = 65534  # who is not in this user namespace has this uid
 
 
@@ -81,10 +81,19 @@ def _refuse_foreign(kind: str, path: str, owners: tuple[int, ...], hint: str) ->
 def foreign(status: os.stat_result, owners: tuple[int, ...]) -> str:
     """Why somebody who is not one of ``owners`` may change this file, "" if nobody may. A granted POSIX ACL shows in
     the group bits (acl(5), the mask)."""
-    if status.st_uid not in owners:
-        return f"owned by uid {status.st_uid}, not by {os.geteuid()} who runs hivebox"
+    return owned_by_another(status, owners) or open_to_others(status, OTHERS_WRITE)
+
+
+def owned_by_another(status: os.stat_result, owners: tuple[int, ...]) -> str:
+    """ "" if it is one of theirs."""
+    owner = status.st_uid
+    return "" if owner in owners else f"owned by uid {owner}, not by {os.geteuid()} who runs hivebox"
+
+
+def open_to_others(status: os.stat_result, forbidden_mode: int) -> str:
+    """ "" if its mode has nothing of ``forbidden_mode``."""
     mode = stat.S_IMODE(status.st_mode)
-    return f"mode {mode:04o} lets other users in" if mode & _OTHERS_WRITE else ""
+    return f"mode {mode:04o} lets other users in" if mode & forbidden_mode else ""
 
 
 def _refuse_replaceable(path: str, hint: str) -> None:

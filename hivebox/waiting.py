@@ -32,7 +32,7 @@ def block(work: Waiting[T]) -> T:
         wait = next(work)
         while True:
             try:
-                _sleep(wait)
+                sleep(wait)
             except BaseException as error:  # noqa: BLE001  # its clean-up is its own
                 wait = work.throw(error)
             else:
@@ -42,7 +42,8 @@ def block(work: Waiting[T]) -> T:
         return result
 
 
-def _sleep(wait: Wait) -> None:
+def sleep(wait: Wait) -> None:
+    """poll(2), for who has nothing else to do."""
     poller = select.poll()
     poller.register(wait.fd, select.POLLIN)
     poller.poll(wait.timeout_s * 1000 if wait.timeout_s >= 0 else None)

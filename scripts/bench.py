@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+from processes import children, pss_bytes
+
 HIVEBOX = os.path.join(os.path.dirname(sys.executable), "hivebox")
 BURN = "n = 0\nfor i in range(3_000_000): n += i"
 INNER = (
@@ -108,25 +110,10 @@ def wait_for_init(pid: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for init in children(pid):
-            if any(name(child) == "sleep" for child in children(init)):
+            if children(init, "sleep"):
                 return init
         time.sleep(0.05)
     raise SystemExit(f"the sandbox of process {pid} did not start")
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def name(pid: int) -> str:
-    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
-        return file.read().strip()
-
-
-def pss_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
 
 
 def main() -> None:

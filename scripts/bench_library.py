@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from processes import children, pss_bytes
+
 import hivebox
 
 MOUNTS = "--ro-bind / / --proc /proc --dev /dev --tmpfs /tmp"
@@ -119,8 +121,8 @@ def wait_for_inits(count: int, seconds: int) -> list[int]:
     """Those whose program runs. Raises when they are not all up before the first has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        (service,) = named("hivebox-service", os.getpid())
-        inits = [init for init in named("hivebox-init", service) if named("sleep", init)]
+        (service,) = children(os.getpid(), "hivebox-service")
+        inits = [init for init in children(service, "hivebox-init") if children(init, "sleep")]
         if len(inits) == count:
             return inits
         time.sleep(0.1)
@@ -128,29 +130,9 @@ def wait_for_inits(count: int, seconds: int) -> list[int]:
 
 
 def attendants_pss() -> int:
-    (service,) = named("hivebox-service", os.getpid())
-    helpers = [*named("hivebox-record", service), *named("hivebox-zygote", service)]
+    (service,) = children(os.getpid(), "hivebox-service")
+    helpers = [*children(service, "hivebox-record"), *children(service, "hivebox-zygote")]
     return sum(map(pss_bytes, [service, *helpers]))
-
-
-def named(name: str, parent: int) -> list[int]:
-    """Children of ``parent`` with this name."""
-    found = []
-    with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
-        children = file.read().split()
-    for child in children:
-        try:
-            with open(f"/proc/{child}/comm", encoding="utf-8") as file:
-                if file.read().strip() == name:
-                    found.append(int(child))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def pss_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
 
 
 def main() -> None:

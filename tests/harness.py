@@ -44,6 +44,16 @@ def _interpreter_start_s() -> float:
     return time.monotonic() - began
 
 
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+    """Whether it came to hold in that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
 # Roomy for a test, small enough that a hostile one ends in seconds.
 LIMITS = Limits(wall_time_s=20 + slack_s(), cpu_time_s=20 + slack_s(), memory_bytes=256 << 20)
 

@@ -10,9 +10,8 @@ import stat
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel.write import write_all
-from hivebox.locations import make_private_dir
+from hivebox.locations import OTHERS_WRITE, make_private_dir, open_to_others, owned_by_another
 
-OTHERS_WRITE = 0o022
 OTHERS_ANY = 0o077
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -69,15 +68,14 @@ def check_private(fd: int, path: str, forbidden_mode: int) -> None:
     A granted POSIX ACL shows in the group bits (acl(5), the mask), so it is caught too.
     """
     status = os.fstat(fd)
-    if status.st_uid != os.geteuid():
-        why = f"{path}: owned by uid {status.st_uid}, not by {os.geteuid()} who runs hivebox"
-        raise HiveboxError(
-            "refusing to use the audit state of another user", why, "set HIVEBOX_STATE to a directory of yours"
-        )
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & forbidden_mode:
-        why = f"{path}: mode {mode:04o} lets other users in"
-        raise HiveboxError("refusing an audit file that others can touch", why, f"chmod go-rwx {path}")
+    why = owned_by_another(status, (os.geteuid(),))
+    if why:
+        hint = "set HIVEBOX_STATE to a directory of yours"
+        raise HiveboxError("refusing to use the audit state of another user", f"{path}: {why}", hint)
+    why = open_to_others(status, forbidden_mode)
+    if why:
+        what = "refusing an audit file that others can touch"
+        raise HiveboxError(what, f"{path}: {why}", f"chmod go-rwx {path}")
 
 
 def check_regular(fd: int, path: str) -> None:

@@ -13,12 +13,13 @@ import os
 import time
 
 from hivebox.audit import settings, statement
-from hivebox.audit.custody import OTHERS_WRITE, check_private, check_regular, open_private_dir, write_new
+from hivebox.audit.custody import check_private, check_regular, open_private_dir, write_new
 from hivebox.audit.envelope import MAX_LINE_BYTES
 from hivebox.digest import sha256
 from hivebox.errors import HiveboxError, errno_text, from_os_error
 from hivebox.frozen import Frozen
 from hivebox.kernel.write import write_all
+from hivebox.locations import OTHERS_WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

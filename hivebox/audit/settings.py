@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from hivebox import plainjson
-from hivebox.audit.custody import OTHERS_WRITE, check_private, open_private_dir, write_new
+from hivebox.audit.custody import check_private, open_private_dir, write_new
 from hivebox.errors import HiveboxError
 from hivebox.frozen import Frozen
+from hivebox.locations import OTHERS_WRITE
 
 NAME = "settings.json"
 

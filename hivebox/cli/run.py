@@ -16,6 +16,7 @@ from hivebox.kernel.mount import open_no_symlinks
 from hivebox.pipeline import make_plan, new_run_id
 from hivebox.pipeline import run as run_pipeline
 from hivebox.policy.model import Mount, Policy
+from hivebox.rootfs.store import ensure
 from hivebox.steps.environment import Sinks
 from hivebox.units import format_size, parse_duration, parse_size
 
@@ -94,13 +95,15 @@ def run(argv: list[str]) -> int:
     job = _job(chosen)
     kept = chosen.has("--json")
     sinks = Sinks(_open_stdin(chosen), None if kept else 1, None if kept else 2)
-    inputs = job.inputs(sinks, progress=_progress(chosen))
+    policy = job.policy()
+    tree = ensure(policy.rootfs.recipe, policy.rootfs.interpreter, _progress(chosen))
+    inputs = job.inputs(policy, tree, sinks)
     if chosen.has("--dry-run"):
-        _print_json({"policy": inputs.policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
+        _print_json({"policy": policy.name, "controls": make_plan(inputs, new_run_id()).describe()})
         return 0
     report_fd = _open_report(chosen)
     report = run_pipeline(inputs)
-    _present(report, inputs.policy, chosen, report_fd)
+    _present(report, policy, chosen, report_fd)
     return report.exit_code
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 
+from hivebox.kernel import mountinfo
+
 Version = tuple[int, int]
 
 
@@ -59,8 +61,7 @@ def apparmor_profile() -> str:
 
 def covered_proc() -> list[str]:
     """Mount points below /proc: each makes the kernel refuse a fresh /proc in a user namespace."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        points = {line.split()[4] for line in file}
+    points = {mounted.point for mounted in mountinfo.read()}
     return sorted(point for point in points if point.startswith("/proc/") and point != "/proc/sys/fs/binfmt_misc")
 
 

@@ -10,7 +10,7 @@ from hivebox.audit import custody, journal, keys
 from hivebox.doctor.attempt import attempt
 from hivebox.doctor.finding import Cause, Verdict, degraded, missing, ok
 from hivebox.errors import HiveboxError, from_os_error
-from hivebox.locations import find_shipped, state_path
+from hivebox.locations import OTHERS_WRITE, find_shipped, state_path
 from hivebox.policy.model import Policy
 from hivebox.rootfs import store
 from hivebox.units import format_size
@@ -49,7 +49,7 @@ def signer(policy: Policy) -> Verdict:  # noqa: ARG001
 
 def ledger(policy: Policy) -> Verdict:  # noqa: ARG001
     path = os.path.join(state_path(), "audit", journal.NAME)
-    return _file(path, custody.OTHERS_WRITE, "made by the first run")
+    return _file(path, OTHERS_WRITE, "made by the first run")
 
 
 def clock(policy: Policy) -> Verdict:  # noqa: ARG001
@@ -99,7 +99,7 @@ def _explain(error: OSError | HiveboxError) -> Cause:
 
 def _check_private_dir(path: str) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    custody.check_private(handle, path, custody.OTHERS_WRITE)
+    custody.check_private(handle, path, OTHERS_WRITE)
 
 
 def _write_in(path: str) -> None:

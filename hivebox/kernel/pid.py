@@ -6,8 +6,7 @@ import os
 
 from hivebox.frozen import Frozen
 
-# Fields 3 and 22 of proc_pid_stat(5), counted behind the command name (which may hold anything).
-_STATE, _STARTTIME = 0, 19
+_STATE, _STARTTIME = 0, 19  # fields 3 and 22 of proc_pid_stat(5)
 
 
 class Namespaces(Frozen):
@@ -35,14 +34,19 @@ def _namespace(kind: str) -> int:
 
 def start_time(pid: int) -> int:
     """Ticks since boot; 0 when there is no such process, or only its parent does not know yet."""
+    fields = stat(pid)
+    return int(fields[_STARTTIME]) if fields and fields[_STATE] not in (b"Z", b"X") else 0
+
+
+def stat(pid: int) -> list[bytes]:
+    """The fields of proc_pid_stat(5) from the third on; empty when there is no such process."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return []
     try:
-        fields = os.read(fd, 4096).rpartition(b")")[2].split()
-        return 0 if fields[_STATE] in (b"Z", b"X") else int(fields[_STARTTIME])
+        return os.read(fd, 4096).rpartition(b")")[2].split()  # behind the command name, which may hold anything
     except ProcessLookupError:
-        return 0
+        return []
     finally:
         os.close(fd)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
-import select
 import time
 
 from hivebox import plainjson
@@ -17,6 +16,7 @@ from hivebox.errors import HiveboxError, errno_text
 from hivebox.kernel import process
 from hivebox.kernel.bpf import CONTROL_FD
 from hivebox.launch.channel import Channel, error_body
+from hivebox.waiting import Wait, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,9 +134,7 @@ def _take_identity(plan: Plan, channel: Channel) -> None:
 
 def _wait_for_exec(set_up_fd: int) -> None:
     """The clock begins with the program, however long its sandbox took to set up on a busy machine."""
-    poller = select.poll()
-    poller.register(set_up_fd, 0)  # POLLHUP is always waited for
-    poller.poll(_SET_UP_S * 1000)
+    sleep(Wait(set_up_fd, _SET_UP_S))
     os.close(set_up_fd)
 
 

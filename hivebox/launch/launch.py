@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 
 from hivebox import plainjson
 from hivebox.errors import HiveboxError, from_os_error
@@ -13,7 +12,7 @@ from hivebox.launch.channel import Channel, Message, body_error
 from hivebox.launch.child import run_init
 from hivebox.plan.plan import Plan
 from hivebox.steps.step import Step
-from hivebox.waiting import Wait
+from hivebox.waiting import Wait, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,9 +103,7 @@ class Launch:
 
     def _reap_killed(self) -> None:
         if self._init_fd >= 0:
-            poller = select.poll()
-            poller.register(self._init_fd, select.POLLIN)
-            poller.poll(UNDYING_S * 1000)
+            sleep(Wait(self._init_fd, UNDYING_S))
         os.waitpid(self.init_pid, os.WNOHANG if self._init_fd >= 0 else 0)
 
     def wait_ready(self) -> Waiting[Sandbox]:

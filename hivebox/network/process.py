@@ -128,9 +128,7 @@ def _serve(served: Any, control: _socket.socket) -> None:
     control.send(READY)
     while not over:
         served.loop.turn()
-    view = memoryview(plainjson.dumps(served.finish()).encode())
-    while view:
-        view = view[control.send(view) :]
+    control.sendall(plainjson.dumps(served.finish()).encode())
 
 
 class Relay:

@@ -10,9 +10,9 @@ from hivebox.launch.aside import aside
 from hivebox.launch.channel import Channel, Message, error_body
 from hivebox.loop import READ, Loop, Timer
 from hivebox.pipeline import begin
-from hivebox.policy.model import Mount
+from hivebox.policy.model import Mount, Rootfs
 from hivebox.report import Report
-from hivebox.rootfs.store import ensure, find
+from hivebox.rootfs.store import Tree, ensure, find
 from hivebox.steps.environment import Sinks
 from hivebox.supervise.orders import PeerOrders
 
@@ -66,8 +66,9 @@ class Attendance:
 
     def _attend(self, message: Message) -> Waiting[None]:
         job, sinks = _job_of(message, self._fds)
-        yield from _built(job)
-        inputs = job.inputs(sinks, message.body["environ"])
+        policy = job.policy()
+        tree = yield from _built(policy.rootfs)
+        inputs = job.inputs(policy, tree, sinks, message.body["environ"])
         attendants = PeerOrders(self._peer.fileno()), self._recorder
         yield from begin(inputs, self._deliver, lambda: attendants, aside=aside, zygote=self._zygote)
 
@@ -91,11 +92,14 @@ class Attendance:
         self._over(self)
 
 
-def _built(job: Job) -> Waiting[None]:
-    """See that the root is there. The first run of its kind builds it, which takes seconds."""
-    rootfs = job.policy().rootfs
-    if find(rootfs.recipe, rootfs.interpreter) is None:
-        yield from aside(lambda: ensure(rootfs.recipe, rootfs.interpreter)._asdict())
+def _built(rootfs: Rootfs) -> Waiting[Tree]:
+    """The root. The first run of its kind builds it, which takes seconds."""
+    wanted = rootfs.recipe, rootfs.interpreter
+    found = find(*wanted)
+    if found is None:
+        yield from aside(lambda: ensure(*wanted)._asdict())
+        found = ensure(*wanted)
+    return found
 
 
 def _job_of(message: Message, fds: list[int]) -> tuple[Job, Sinks]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 
 from hivebox.audit.ledger import Appended, Ledger, draft
@@ -100,13 +99,11 @@ def run_recorder(door: Channel) -> NoReturn:
 
 def _take(door: Channel) -> list[Message]:
     """One question, and those that are there already. Empty when the service has closed the door."""
-    poller = select.poll()
-    poller.register(door.fileno(), select.POLLIN)
     questions = []
     first = door.receive()
     while first is not None:
         questions.append(first)
-        first = door.receive() if poller.poll(0) else None
+        first = door.receive() if door.has_message() else None
     return questions
 
 

@@ -7,6 +7,7 @@ import stat
 
 from hivebox.errors import HiveboxError, from_os_error
 from hivebox.kernel import mount
+from hivebox.kernel.write import write_all
 from hivebox.rootfs.store import Tree, hold
 from hivebox.steps.identity import INSIDE_ID, Identity
 from hivebox.steps.namespaces import HOSTNAME
@@ -43,9 +44,7 @@ _ETC_NAMES = {
 def write_file(path: str, content: bytes, mode: int = 0o444) -> None:
     """Create ``path`` (during the set-up: the root is still writable)."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
+    write_all(handle, content)
     os.fchmod(handle, mode)
     os.close(handle)
 

@@ -6,6 +6,7 @@ import os
 import time
 
 from hivebox.kernel.cgroup import Cgroup, Usage
+from hivebox.kernel.pid import stat
 from hivebox.policy.model import Limits
 from hivebox.supervise.unaccepted import Unaccepted
 
@@ -114,8 +115,8 @@ class PollMeter:
         )
 
     def _sample(self) -> None:
-        init = _stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice
-        processes = {pid: fields for pid in descendants(self._init_pid) if (fields := _stat(pid))}
+        init = stat(self._init_pid)  # before its children: one that init reaps meanwhile must not count twice
+        processes = {pid: fields for pid in descendants(self._init_pid) if (fields := stat(pid))}
         self._count_cpu(init, processes)
         filled = os.fstatvfs(self._work_fd)
         memory = _memory(processes) + (filled.f_blocks - filled.f_bfree) * filled.f_frsize
@@ -186,12 +187,3 @@ def _proportional_set(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     return 0
-
-
-def _stat(pid: int) -> list[bytes]:
-    """Fields of /proc/PID/stat from the third on; empty if the process has ended."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []

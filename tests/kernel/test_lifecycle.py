@@ -15,19 +15,10 @@ import pytest
 from hivebox.audit.ledger import Ledger
 from hivebox.locations import state_dir
 from hivebox.plan.plan import Plan
-from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes, slack_s
+from tests.harness import LIMITS, Runner, leftovers, policy, sandboxes, slack_s, wait_for
 
 # Ticks into a file that the test can see (through --rw): the proof that something still runs.
 TICKER = "import os, sys, time\nwhile True:\n open(sys.argv[1], 'a').write('.'); time.sleep(0.02)"
-
-
-def wait_for(condition, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def is_still(path: Path) -> bool:

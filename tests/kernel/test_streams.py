@@ -16,7 +16,7 @@ import pytest
 from hivebox.kernel.pid import start_time
 from hivebox.policy.model import Syscalls
 from hivebox.supervise.output import Budget, Pump
-from tests.harness import LIMITS, PLAIN_GROUPS, Runner, policy, slack_s
+from tests.harness import LIMITS, PLAIN_GROUPS, Runner, policy, slack_s, wait_for
 
 BLOB = bytes(range(256)) * 1024
 
@@ -189,7 +189,8 @@ def test_a_terminal_that_takes_nothing_does_not_stop_the_clock(hivebox_pipe) -> 
     limit = 2 + slack_s()
     process = hivebox_pipe("--timeout", f"{limit}s", "--", "python3", "-c", code, stdout=terminal)
     try:
-        wait_until(lambda: not sandboxes_of(process.pid), limit + 15 + slack_s())
+        assert wait_for(lambda: sandboxes_of(process.pid), 15 + slack_s())
+        assert wait_for(lambda: not sandboxes_of(process.pid), limit + 15 + slack_s())
         assert process.poll() is None, "it waits for its reader, as before"
     finally:
         os.close(master)
@@ -201,14 +202,6 @@ def sandboxes_of(pid: int) -> list[str]:
     """The live children of this hivebox."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [child for child in children if start_time(int(child))]
-
-
-def wait_until(what: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    time.sleep(1)
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_stream_that_cannot_be_passed_on_is_a_failure(hivebox) -> None:

@@ -15,31 +15,26 @@ import pytest
 
 import hivebox
 from hivebox.audit import history, keys, segments
-from hivebox.kernel.pid import start_time
+from hivebox.kernel.pid import start_time, stat
 from hivebox.service import client
+from tests.harness import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def named(name: str, parent: int) -> list[int]:
-    """The processes of this name that ``parent`` started."""
+    """The live processes of this name that ``parent`` started."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (
-                entry.name.isdigit()
-                and start_time(int(entry.name))
-                and (entry / "comm").read_text().strip() == name
-                and _parent(entry) == parent
-            ):
-                found.append(int(entry.name))
+            if not entry.name.isdigit() or (entry / "comm").read_text().strip() != name:
+                continue
         except (FileNotFoundError, ProcessLookupError):
             continue
+        pid = int(entry.name)
+        if start_time(pid) and stat(pid)[1:2] == [b"%d" % parent]:
+            found.append(pid)
     return found
-
-
-def _parent(entry: Path) -> int:
-    return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
 
 
 def service() -> int:
@@ -52,17 +47,10 @@ def recorder() -> int:
     return pid
 
 
-def wait_for(what: object, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def kill(pid: int) -> None:
     """And wait until it is a zombie: its sockets are closed then."""
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    assert wait_for(lambda: stat(pid)[0] == b"Z", 20)
 
 
 def test_one_service_for_all_runs() -> None:
@@ -141,11 +129,11 @@ for number in range(3):
 def test_everything_ends_with_the_caller(number: int) -> None:
     marker = f"caller-{time.time_ns()}"
     with subprocess.Popen([sys.executable, "-c", CALLER.replace("MARKER", repr(marker))], cwd=ROOT) as caller:
-        wait_for(lambda: len(payloads(marker)) == 3)
+        assert wait_for(lambda: len(payloads(marker)) == 3, 20)
         (theirs,) = named("hivebox-service", caller.pid)
         caller.send_signal(number)
-    wait_for(lambda: not payloads(marker))
-    wait_for(lambda: not Path(f"/proc/{theirs}").exists())
+    assert wait_for(lambda: not payloads(marker), 20)
+    assert wait_for(lambda: not Path(f"/proc/{theirs}").exists(), 20)
 
 
 def payloads(marker: str) -> list[str]:
@@ -202,7 +190,7 @@ def test_the_key_is_in_the_recorder_alone() -> None:
         [sys.executable, "-c", CALLER.replace("MARKER", repr(marker)).replace("range(3)", "range(1)")], cwd=ROOT
     )
     try:
-        wait_for(lambda: len(payloads(marker)) == 1)
+        assert wait_for(lambda: len(payloads(marker)) == 1, 20)
         (theirs,) = named("hivebox-service", task.pid)
         (records,) = named("hivebox-record", theirs)
         (init,) = named("hivebox-init", theirs)
@@ -214,7 +202,7 @@ def test_the_key_is_in_the_recorder_alone() -> None:
     finally:
         task.kill()
         task.wait()
-    wait_for(lambda: not Path(f"/proc/{theirs}").exists())
+    assert wait_for(lambda: not Path(f"/proc/{theirs}").exists(), 20)
 
 
 def private_seed() -> bytes:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import image
 import pytest
 import scratch
+
+from tests.harness import wait_for
 
 BUILDER = """#!/bin/sh
 mkdir "$2/root" && mount -t tmpfs builder "$2/root" && touch "$2/root/file"
@@ -46,23 +47,15 @@ def fork_builder() -> int:
     return pid
 
 
-def wait_until(condition, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.root
 def test_a_builder_that_is_killed_leaves_no_image_and_nothing_running(cache: Path) -> None:
     (cache / "slow").touch()
     pid = fork_builder()
-    wait_until((cache / "begun").exists)
+    assert wait_for((cache / "begun").exists, 30)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    wait_until(
-        lambda: subprocess.run(["pgrep", "-f", str(cache)], check=False, stdout=subprocess.DEVNULL).returncode == 1
-    )
+    pgrep = ["pgrep", "-f", str(cache)]
+    assert wait_for(lambda: subprocess.run(pgrep, check=False, stdout=subprocess.DEVNULL).returncode == 1, 30)
     assert not list(cache.glob("trixie-*"))
     assert str(cache) not in Path("/proc/self/mountinfo").read_text()
     assert list(cache.glob(".trixie-*"))

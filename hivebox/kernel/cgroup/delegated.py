@@ -19,7 +19,8 @@ import errno
 import os
 
 from hivebox.errors import HiveboxError, errno_text
-from hivebox.kernel.cgroup import GroupLimits, group_name, read, read_all, remove, write
+from hivebox.kernel import mountinfo
+from hivebox.kernel.cgroup import GroupLimits, group_name, read, remove, write
 from hivebox.kernel.cgroup.v2 import CgroupV2, enable
 
 _USUAL_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
@@ -58,10 +59,9 @@ def mount_point() -> str:
     for path in _USUAL_MOUNTS:
         if os.path.exists(f"{path}/cgroup.controllers"):
             return path
-    for line in read_all("/proc/self/mountinfo").splitlines():
-        fields, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup2 "):
-            return fields.split()[4]
+    for mounted in mountinfo.read():
+        if mounted.kind == "cgroup2":
+            return mounted.point
     raise HiveboxError("cannot make a control group", f"no cgroup2 file system is mounted on {_USUAL_MOUNTS[0]}", _HINT)
 
 
