@@ -129,9 +129,14 @@ class PollMeter:
         ignored); by sighting, what a process did after it was seen last. Init waits for the orphans."""
         waited = [*processes.values(), [b"0"] * 13 + (init or [b"0"] * 15)[13:15]]
         alive = {(pid, fields[19]): (int(fields[11]), int(fields[12])) for pid, fields in processes.items()}
-        for process in self._alive.keys() - alive.keys():
-            self._gone_user += self._alive[process][0]
-            self._gone_system += self._alive[process][1]
+        for pid, started in self._alive.keys() - alive.keys():
+            fields = stat(pid)
+            if fields[19:20] == [started]:  # a list of children may miss one while others end (proc_tid_children(5))
+                alive[pid, started] = int(fields[11]), int(fields[12])
+                continue
+            user, system = self._alive[pid, started]
+            self._gone_user += user
+            self._gone_system += system
         self._alive = alive
         seen_user = self._gone_user + sum(user for user, _ in alive.values())
         seen_system = self._gone_system + sum(system for _, system in alive.values())

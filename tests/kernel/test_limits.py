@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from hivebox.cli.run import _remarks as remarks
 from hivebox.errors import HiveboxError
+from hivebox.kernel.pid import stat
 from hivebox.policy.model import Limits
 from hivebox.report import Report
-from tests.harness import LIMITS, Runner, policy, slack_s
+from hivebox.supervise.meter import PollMeter
+from tests.harness import LIMITS, Runner, policy, slack_s, wait_for
 from tests.kernel.conftest import HAS_V1, by
 
 MIB = 1 << 20
@@ -360,3 +363,16 @@ def test_no_run_where_the_sandbox_cannot_have_its_share() -> None:
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 125
     assert b"/proc/sys/user/max_user_namespaces: read-only file system (EROFS)" in done.stderr
+
+
+def test_a_process_that_one_look_misses_is_not_counted_twice() -> None:
+    """The kernel's list of a process's children may leave one out; what it has used was taken for that of a dead one."""
+    with subprocess.Popen([PYTHON, "-c", "while True: pass"]) as burner:
+        try:
+            assert wait_for(lambda: int(stat(burner.pid)[11]) >= 50, 30)
+            meter = PollMeter(os.getpid(), -1)
+            for seen in ({burner.pid: stat(burner.pid)}, {}, {burner.pid: stat(burner.pid)}):
+                meter._count_cpu([], seen)
+            assert meter.usage().cpu_user_s <= int(stat(burner.pid)[11]) / os.sysconf("SC_CLK_TCK")
+        finally:
+            burner.kill()
