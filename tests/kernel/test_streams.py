@@ -219,3 +219,15 @@ def test_a_failure_to_say_why_in_few_words(hivebox) -> None:
     done = hivebox("run", "--", "a" * 100_000)
     assert done.returncode == 127
     assert time.monotonic() - began < 20 + slack_s()
+
+
+def test_what_is_in_a_pipe_that_somebody_else_holds_is_the_rest() -> None:
+    """Once nobody in the sandbox lives: whoever was handed its stdout must not keep the run from ending."""
+    source, held = os.pipe()
+    pump = Pump(source, None, Budget(1 << 20))
+    os.write(held, b"the rest")
+    pump.drain()
+    pump.drain()
+    assert not pump.open
+    assert bytes(pump.kept) == b"the rest"
+    os.close(held)
