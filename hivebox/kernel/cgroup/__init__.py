@@ -193,12 +193,6 @@ def read(path: str) -> str:
         os.close(handle)
 
 
-def read_all(path: str) -> str:
-    """A proc file of any length."""
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
-
-
 def made_in() -> str:
     """Where the pid and the start time in a group's name mean what they mean to us; "" where /proc tells neither."""
     ours = namespaces()

@@ -11,7 +11,7 @@ import os
 
 from hivebox.errors import HiveboxError
 from hivebox.kernel import mountinfo
-from hivebox.kernel.cgroup import read_all
+from hivebox.kernel.cgroup import read
 
 
 def disks(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -43,5 +43,5 @@ def _disk(path: str, device: int, kind: str = "") -> str:
             "grant paths on a disk (not tmpfs, overlay or btrfs), or take io_* out of the limits",
         )
     if os.path.exists(f"{entry}/partition"):
-        return read_all(f"{entry}/../dev").strip()
+        return read(f"{entry}/../dev").strip()
     return number
